@@ -1,0 +1,91 @@
+"""The frozen values that travel between stages. No behaviour beyond reading themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ewdetect.yamlfile import Document
+
+LEVELS = ("informational", "low", "medium", "high", "critical")
+
+
+class Kind(StrEnum):
+    EVENT = "event"
+    CORRELATION = "correlation"
+    FILTER = "filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One Sigma document: a rule on single flows, a correlation, or a filter.
+
+    `name` is what other documents refer to; the document that shares its name with the file is the file's
+    detection. `body` is the document as read and is never changed: backends hydrate fresh pySigma objects
+    from a copy, because pySigma's conversion edits what it is given.
+    """
+
+    name: str
+    id: str
+    kind: Kind
+    title: str
+    level: str
+    status: str
+    body: Mapping[str, Any]
+    document: Document = field(repr=False)
+    refers_to: tuple[str, ...] = ()     # names or ids of the rules a correlation or filter names
+    alerts: bool = True                 # False: it only feeds correlations
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """Our own block of the document: guide, tuning, needs, suppress."""
+        return self.body.get("ewdetect") or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One canonical field of mappings/flow.yml."""
+
+    name: str
+    type: str           # ip, port, integer, number, string, boolean, time
+    meaning: str
+    unit: str = ""
+    values: tuple[str, ...] = ()        # the closed vocabulary, if it has one
+    default: Any = None                 # what a test flow has when the column is left out
+    origin: str = "record"              # record, context or derived
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Everything loaded: rules by name (insertion order is file order) and filters."""
+
+    rules: Mapping[str, Rule]
+    filters: tuple[Rule, ...] = ()
+
+    def find(self, reference: str) -> Rule | None:
+        """The rule of this name or id."""
+        return self.rules.get(reference) or next((r for r in self.rules.values() if r.id == reference), None)
+
+    def alerting(self) -> tuple[Rule, ...]:
+        return tuple(r for r in self.rules.values() if r.alerts)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One episode of one group: the condition became true at `crossing` and stayed true until `end`.
+
+    Times are microseconds since 1970-01-01 UTC. `evidence` holds the ids of the flows in the window at the
+    crossing; `samples` are the first few of them in full.
+    """
+
+    rule: Rule
+    group: Mapping[str, Any]
+    start: int
+    crossing: int
+    end: int
+    value: float | int | None
+    evidence: tuple[str, ...]
+    samples: tuple[Mapping[str, Any], ...] = ()
+    context: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)   # address → attributes

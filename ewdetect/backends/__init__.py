@@ -1,0 +1,1 @@
+"""What a rule can be turned into. pySigma is imported in this package and nowhere else."""

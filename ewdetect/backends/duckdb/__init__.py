@@ -1,0 +1,1 @@
+"""The reference: rules as DuckDB SQL over the table `flow` that the engine builds."""

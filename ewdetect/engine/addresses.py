@@ -1,0 +1,100 @@
+"""Addresses as numbers: 128 bit, IPv4 inside ::ffff:0:0/96, so that every two addresses compare.
+
+Flows repeat few addresses many times, so each distinct spelling is parsed once, into the table `address`, and the
+context is joined there: ten thousand hosts cost the same for a thousand flows and for a hundred million.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ewdetect.flows.sql import name, text
+from ewdetect.model import Field
+from ewdetect.network import Network, segments
+
+_V4_IN_V6 = "281470681743360"      # ::ffff:0:0
+_TYPES = {"string": "VARCHAR", "integer": "BIGINT", "boolean": "BOOLEAN"}
+
+# `ewd_ip` gives NULL for what is no address. A zone (`fe80::1%eth0`) names an interface, not a host, and is cut off;
+# leading zeros in IPv4 are refused because half of the world reads them as octal.
+MACROS = (
+    """CREATE OR REPLACE MACRO ewd_v4(t) AS
+    CASE WHEN regexp_full_match(t, '(0|[1-9][0-9]{0,2})([.](0|[1-9][0-9]{0,2})){3}')
+          AND list_max(CAST(string_split(t, '.') AS INTEGER[])) <= 255
+         THEN list_reduce(CAST(string_split(t, '.') AS UBIGINT[]), lambda a, b: a * 256 + b) END""",
+    """CREATE OR REPLACE MACRO ewd_dotted_tail(t) AS
+    CASE WHEN contains(t, '.') THEN
+        regexp_replace(t, '[^:]*$', '') || printf('%x:%x', ewd_v4(regexp_extract(t, '[^:]*$')) // 65536,
+                                                  ewd_v4(regexp_extract(t, '[^:]*$')) % 65536)
+    ELSE t END""",
+    """CREATE OR REPLACE MACRO ewd_groups(t) AS list_filter(string_split(t, ':'), lambda x: x <> '')""",
+    """CREATE OR REPLACE MACRO ewd_hextets(t) AS
+    CASE WHEN contains(t, '::') AND len(ewd_groups(t)) <= 7 THEN list_concat(
+        ewd_groups(string_split(t, '::')[1]),
+        list_resize(CAST([] AS VARCHAR[]), 8 - len(ewd_groups(t)), '0'),
+        ewd_groups(string_split(t, '::')[2]))
+    ELSE string_split(t, ':') END""",
+    """CREATE OR REPLACE MACRO ewd_v6(t) AS
+    CASE WHEN len(string_split(t, '::')) <= 2 AND len(ewd_hextets(t)) = 8
+          AND len(list_filter(ewd_hextets(t), lambda x: regexp_full_match(x, '[0-9a-f]{1,4}'))) = 8
+          AND NOT regexp_matches(t, ':::')
+         THEN list_reduce(list_transform(ewd_hextets(t), lambda x: CAST('0x' || x AS UHUGEINT)),
+                          lambda a, b: a * 65536 + b) END""",
+    f"""CREATE OR REPLACE MACRO ewd_ip(t) AS
+    CASE WHEN contains(t, ':') THEN ewd_v6(ewd_dotted_tail(lower(split_part(t, '%', 1))))
+         ELSE CAST(ewd_v4(t) AS UHUGEINT) + {_V4_IN_V6}::UHUGEINT END""",
+)
+
+
+def spell(number: int) -> str:
+    """The canonical text of an address number: dotted IPv4 where it is IPv4, else compressed IPv6."""
+    address = ipaddress.IPv6Address(number)
+    return str(address.ipv4_mapped or address)
+
+
+def load_segments(db: duckdb.DuckDBPyConnection, network: Network, context: Sequence[Field], scratch: Path) -> None:
+    """The table `segment`: disjoint ranges with every context attribute."""
+    path = scratch / "segments.jsonl"
+    with path.open("w", encoding="utf-8") as out:
+        for segment in segments(network):
+            row = {"first": str(segment.first), "last": str(segment.last)}
+            row |= {f.name: segment.attributes.get(f.name) for f in context}
+            out.write(json.dumps(row) + "\n")
+    columns = {"first": "UHUGEINT", "last": "UHUGEINT"} | {f.name: _TYPES[f.type] for f in context}
+    struct = ", ".join(f"{name(k)}: {text(v)}" for k, v in columns.items())
+    db.execute(f"CREATE OR REPLACE TABLE segment AS SELECT * FROM read_json({text(str(path))}, "
+               f"format = 'newline_delimited', columns = {{{struct}}})")
+    path.unlink()
+
+
+def build_addresses(db: duckdb.DuckDBPyConnection, network: Network, context: Sequence[Field]) -> None:
+    """The table `address`: one row for each spelling that `record` holds, with its number and its context.
+
+    `id` is the same for two spellings of one address. `host` is NULL for what is no address.
+    """
+    attributes = ", ".join(f"coalesce(CASE WHEN inside THEN s.{name(f.name)} END, {_default(network, f)}) "
+                           f"AS {name(f.name)}" for f in context)
+    db.execute(f"""CREATE OR REPLACE TABLE address AS
+        WITH spelling AS (SELECT DISTINCT unnest(["source.ip", "destination.ip"]) AS spelling FROM record
+                          WHERE damage IS NULL),
+             numbered AS (SELECT spelling, ewd_ip(spelling) AS ip FROM spelling WHERE spelling IS NOT NULL),
+             found AS (SELECT n.*, s.*, coalesce(n.ip <= s.last, false) AS inside
+                       FROM (SELECT * FROM numbered WHERE ip IS NOT NULL) n ASOF LEFT JOIN segment s ON n.ip >= s.first)
+        SELECT spelling, ip, CAST(dense_rank() OVER (ORDER BY ip) AS INTEGER) AS id,
+               ip >> 32 = 65535 AS is_v4, {_MULTICAST} AS is_group, {attributes}
+        FROM found s""")
+
+
+_MULTICAST = ("(ip >> 120 = 255 OR ip BETWEEN (281470681743360 + 3758096384)::UHUGEINT AND "
+              "(281470681743360 + 4026531839)::UHUGEINT OR ip = (281470681743360 + 4294967295)::UHUGEINT)")
+
+
+def _default(network: Network, field: Field) -> str:
+    value: Any = network.defaults.get(field.name)
+    return "NULL" if value is None else text(value)

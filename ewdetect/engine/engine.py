@@ -1,0 +1,139 @@
+"""One engine: reads flows once, then answers rules."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+
+from ewdetect.backends.duckdb.query import compile_rule
+from ewdetect.backends.duckdb.stages import Block
+from ewdetect.engine.addresses import MACROS, build_addresses, load_segments
+from ewdetect.engine.alerts import collect
+from ewdetect.engine.flow import Orientation, build_flows, drop_duplicates
+from ewdetect.engine.read import PLACES, Staged, locate, stage, torn_lines
+from ewdetect.engine.report import ReadReport
+from ewdetect.flows import Source
+from ewdetect.flows.files import expand
+from ewdetect.model import Alert, Field
+from ewdetect.network import Network
+from ewdetect.plan import plan
+from ewdetect.problems import WorldFailed
+from ewdetect.resolve import ResolvedRule
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How much of the machine the engine may use. Beyond `memory` it spills to `folder`, or the temporary folder."""
+
+    memory: str = "512MB"
+    threads: int | None = None
+    folder: Path | None = None
+
+
+class Engine:
+    """Use as a context manager: everything it wrote to disk is gone afterwards."""
+
+    def __init__(self, fields: Mapping[str, Field], orientation: Orientation, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
+        self._fields = fields
+        self._orientation = orientation
+        self._scratch = tempfile.TemporaryDirectory(prefix="ewdetect-", dir=settings.folder)
+        self._folder = Path(self._scratch.name)
+        self._made: dict[str, object] = {}
+        with _world():
+            self._db = duckdb.connect(config=self._config(settings))
+            self._db.execute("SET TimeZone = 'UTC'")
+            for macro in MACROS:
+                self._db.execute(macro)
+
+    def _config(self, settings: Settings) -> dict[str, Any]:
+        config: dict[str, Any] = {"memory_limit": settings.memory, "temp_directory": str(self._folder / "spill"),
+                                  "preserve_insertion_order": False, "autoinstall_known_extensions": False,
+                                  "autoload_known_extensions": False}
+        return config | ({"threads": settings.threads} if settings.threads else {})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+        self._scratch.cleanup()
+
+    def read(self, source: Source, paths: Sequence[str], network: Network, used: Iterable[str]) -> ReadReport:
+        """Read flows, join the context, and keep of context and derived fields those in `used`.
+
+        Raises Rejected where files and source do not fit, WorldFailed where disk or memory run out.
+        """
+        context = [f for f in self._context()]
+        with _world():
+            staged = stage(self._db, source, self._fields, expand(paths, self._folder), self._folder)
+            load_segments(self._db, network, context, self._folder)
+            build_addresses(self._db, network, context)
+            build_flows(self._db, self._fields, used, self._orientation)
+            duplicates = drop_duplicates(self._db)
+            report = self._report(source, staged, duplicates)
+            self._db.execute("DROP TABLE record")
+        return report
+
+    def alerts(self, resolved: ResolvedRule) -> list[Alert]:
+        """Every alert of a rule, oldest first."""
+        blocks = compile_rule(resolved)
+        with _world():
+            for block in blocks:
+                self._make(block)
+            return collect(self._db, resolved.rule, plan(resolved)[-1], self._fields)
+
+    def _make(self, block: Block) -> None:
+        """Run a block unless the same statements stand on the same inputs already."""
+        fingerprint = (block.statements, tuple(self._made.get(i) for i in block.inputs))
+        if self._made.get(block.stage) != fingerprint:
+            self._made.pop(block.stage, None)
+            for statement in block.statements:
+                self._db.execute(statement)
+            self._made[block.stage] = fingerprint
+
+    def _context(self) -> Iterator[Field]:
+        for field in self._fields.values():
+            side, _, attribute = field.name.partition(".")
+            if field.origin == "context" and side == "source":
+                yield Field(attribute, field.type, field.meaning, values=field.values, default=field.default, origin="context")
+
+    def _report(self, source: Source, staged: Staged, duplicates: int) -> ReadReport:
+        counts = dict(self._db.execute("SELECT coalesce(damage, 'kept'), count(*) FROM record GROUP BY 1").fetchall())
+        passed = counts.pop("passed", 0)
+        whole = counts.pop("kept", 0)
+        kept, turned, first, last = self._one(
+            "SELECT count(*), count_if(\"flow.reversed\"), min(\"event.start\"), max(\"event.start\") FROM flow")
+        lost = self._one("SELECT count_if(lost_numbers > 0) FROM record WHERE damage IS NULL")[0]
+        rejects = torn_lines(self._db)
+        dropped = counts | {"bad-address": whole - kept - duplicates, "duplicate": duplicates, "ragged": counts.get("ragged", 0) + len(rejects)}
+        lines = counts.keys() or dropped["bad-address"]
+        places = [*staged.places, *rejects[:PLACES], *(locate(self._db, source, self._fields, staged.files) if lines else ())]
+        return ReadReport(
+            files=tuple(f.shown for f in staged.files), read=whole + passed + sum(counts.values()) + len(rejects), kept=kept,
+            passed=passed, dropped={k: v for k, v in dropped.items() if v},
+            repaired={k: v for k, v in {"reversed": turned, "number": lost}.items() if v},
+            places=tuple(places), first=first, last=last)
+
+    def _one(self, sql: str) -> tuple[Any, ...]:
+        row = self._db.execute(sql).fetchone()
+        assert row is not None
+        return row
+
+
+@contextmanager
+def _world() -> Iterator[None]:
+    """What the machine lacks is not the user's mistake and not a bug."""
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        raise WorldFailed(str(error).splitlines()[0]) from error

@@ -1,0 +1,152 @@
+"""Which files to read, and what is in them: globs, folders, standard input, gzip, truncated gzip."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import shutil
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from ewdetect.flows.source import Format, Source
+from ewdetect.problems import Location, Problem, Rejected, WorldFailed
+
+ENDINGS = (".json", ".jsonl", ".ndjson", ".log", ".csv", ".tsv", ".parquet")
+HEAD_BYTES = 65_536
+GZIP_MAGIC = b"\x1f\x8b"
+PARQUET_MAGIC = b"PAR1"
+
+
+class Container(StrEnum):
+    NDJSON = "ndjson"
+    ZEEK_TSV = "zeek_tsv"
+    CSV = "csv"
+    PARQUET = "parquet"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowFile:
+    """A file to read. `shown` is its name in reports; `header` are the columns of a Zeek TSV file."""
+
+    path: str
+    shown: str
+    container: Container
+    gzipped: bool
+    header: tuple[str, ...] = ()
+
+
+def expand(paths: Sequence[str], spool: Path) -> list[tuple[str, str]]:
+    """(path, name to show) of every file that the arguments mean; `-` is standard input, kept under `spool`."""
+    found: list[tuple[str, str]] = []
+    problems: list[Problem] = []
+    for given in paths:
+        here = [_stdin(spool)] if given == "-" else [(p, p) for p in _matches(given)]
+        if not here:
+            problems.append(Problem("path/missing", f"there is no `{given}`", Location(given),
+                                    "check the path; quote a glob so that the shell leaves it alone"))
+        found += here
+    if problems:
+        raise Rejected(problems)
+    return list(dict.fromkeys(found))
+
+
+def _matches(given: str) -> list[str]:
+    path = Path(given)
+    if path.is_dir():
+        return sorted(str(p) for p in path.rglob("*") if p.is_file() and _ending(p) in ENDINGS)
+    return [given] if path.exists() else sorted(p for p in glob.glob(given, recursive=True) if Path(p).is_file())
+
+
+def _ending(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).suffix
+
+
+def _stdin(spool: Path) -> tuple[str, str]:
+    target = spool / "stdin"
+    with target.open("wb") as out:
+        shutil.copyfileobj(sys.stdin.buffer, out, 1 << 20)
+    return str(target), "-"
+
+
+def inspect(path: str, shown: str) -> FlowFile:
+    """Look at the beginning of a file. Raises WorldFailed where it cannot be opened."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise WorldFailed(f"{shown}: {error.strerror}") from error
+    gzipped = start.startswith(GZIP_MAGIC)
+    head = _inflate(start) if gzipped else start
+    container = _container(head)
+    header = zeek_header(head.decode("utf-8", "replace")) if container is Container.ZEEK_TSV else ()
+    return FlowFile(path, shown, container, gzipped, header)
+
+
+def _inflate(start: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(start, HEAD_BYTES)
+    except zlib.error:
+        return b""
+
+
+def _container(head: bytes) -> Container:
+    if head.startswith(PARQUET_MAGIC):
+        return Container.PARQUET
+    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not begin:
+        return Container.EMPTY
+    if any(line.startswith(b"#fields") for line in begin.splitlines()):
+        return Container.ZEEK_TSV
+    return Container.NDJSON if _jsonish(begin) else Container.CSV
+
+
+def _jsonish(begin: bytes) -> bool:
+    """JSON lines, even where the first lines are damaged."""
+    lines = [line for line in begin.splitlines()[:50] if line.strip()]
+    return any(line.lstrip().startswith(b"{") for line in lines)
+
+
+def zeek_header(head: str) -> tuple[str, ...]:
+    """The columns of a Zeek TSV log."""
+    for line in head.splitlines():
+        if line.startswith("#fields"):
+            return tuple(line.split("\t")[1:])
+    return ()
+
+
+def fits(file: FlowFile, source: Source) -> bool:
+    """Whether a source reads this kind of file at all."""
+    wanted = {
+        Format.NDJSON: (Container.NDJSON,),
+        Format.ZEEK: (Container.ZEEK_TSV, Container.NDJSON),
+        Format.TABLE: (Container.NDJSON, Container.CSV, Container.PARQUET),
+    }[source.format]
+    return file.container in wanted or file.container is Container.EMPTY
+
+
+def salvage(file: FlowFile, spool: Path) -> tuple[FlowFile, str] | None:
+    """Decompress what can be decompressed of a damaged gzip file into `spool`, and say what is wrong; else None."""
+    if not file.gzipped:
+        return None
+    target = spool / f"salvaged-{abs(hash(file.path))}"
+    damage = ""
+    with gzip.open(file.path) as packed, target.open("wb") as out:
+        try:
+            for chunk in _chunks(packed):
+                out.write(chunk)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            damage = str(error) or "damaged"
+    if not damage:
+        target.unlink()
+        return None
+    return FlowFile(str(target), file.shown, file.container, False, file.header), damage
+
+
+def _chunks(stream: gzip.GzipFile) -> Iterator[bytes]:
+    while chunk := stream.read1(1 << 20):
+        yield chunk

@@ -26,11 +26,6 @@ class Threshold:
     operator: str
     value: float
 
-    @property
-    def is_floor(self) -> bool:
-        """Whether more is needed: then a group that never has that much can be left out early."""
-        return self.operator in ("gt", "gte")
-
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -68,7 +63,7 @@ class Window:
     keys: tuple[Key, ...]
     timespan: int
     measure: Measure
-    threshold: Threshold
+    thresholds: tuple[Threshold, ...]     # all must hold: two make a range
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +109,7 @@ def _suppression(rule: Rule) -> Window:
     suppress = rule.meta["suppress"]
     keys = tuple(Key(field, {rule.name: field}) for field in suppress["by"])
     return Window(f"{rule.name} suppressed", (rule.name,), keys, seconds(suppress["for"]) * 1_000_000,
-                  Measure("count", {rule.name: ()}), Threshold("gte", 1))
+                  Measure("count", {rule.name: ()}), (Threshold("gte", 1),))
 
 
 def _correlation(rule: Rule, names: Mapping[str, str]) -> Window | Steps:
@@ -127,7 +122,7 @@ def _correlation(rule: Rule, names: Mapping[str, str]) -> Window | Steps:
     if body["type"] == "temporal_ordered":
         distinct = tuple(_key(field, inputs, aliases) for field in rule.meta.get("distinct") or ())
         return Steps(rule.name, inputs, keys, timespan, distinct)
-    return Window(rule.name, inputs, keys, timespan, _measure(body, inputs, aliases), _threshold(body, inputs))
+    return Window(rule.name, inputs, keys, timespan, _measure(body, inputs, aliases), _thresholds(body, inputs))
 
 
 def _key(field: str, inputs: Sequence[str], aliases: Mapping[str, Mapping[str, str]]) -> Key:
@@ -148,9 +143,9 @@ def _measure(body: Mapping[str, Any], inputs: Sequence[str], aliases: Mapping[st
     return Measure(function, by_input, condition.get("percentile"))
 
 
-def _threshold(body: Mapping[str, Any], inputs: Sequence[str]) -> Threshold:
+def _thresholds(body: Mapping[str, Any], inputs: Sequence[str]) -> tuple[Threshold, ...]:
     condition = body.get("condition") or {"gte": len(inputs)}       # temporal: all of the rules, unless it says less
-    return next(Threshold(op, condition[op]) for op in OPERATORS if op in condition)
+    return tuple(Threshold(op, condition[op]) for op in OPERATORS if op in condition)
 
 
 def _as_list(value: Any) -> list[Any]:

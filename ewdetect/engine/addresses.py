@@ -23,32 +23,31 @@ _TYPES = {"string": "VARCHAR", "integer": "BIGINT", "boolean": "BOOLEAN"}
 
 # `ewd_ip` gives NULL for what is no address. A zone (`fe80::1%eth0`) names an interface, not a host, and is cut off;
 # leading zeros in IPv4 are refused because half of the world reads them as octal.
+# A macro is text: `list_transform([x], lambda y: …)[1]` binds a value that would otherwise be spelt out many times.
 MACROS = (
     """CREATE OR REPLACE MACRO ewd_v4(t) AS
-    CASE WHEN regexp_full_match(t, '(0|[1-9][0-9]{0,2})([.](0|[1-9][0-9]{0,2})){3}')
-          AND list_max(CAST(string_split(t, '.') AS INTEGER[])) <= 255
-         THEN list_reduce(CAST(string_split(t, '.') AS UBIGINT[]), lambda a, b: a * 256 + b) END""",
+    CASE WHEN regexp_full_match(t, '(0|[1-9][0-9]{0,2})([.](0|[1-9][0-9]{0,2})){3}') THEN
+        list_transform([CAST(string_split(t, '.') AS UBIGINT[])], lambda p:
+            CASE WHEN list_max(p) <= 255 THEN p[1] * 16777216 + p[2] * 65536 + p[3] * 256 + p[4] END)[1] END""",
+    # The last 32 bits of an IPv6 address may be written as IPv4.
     """CREATE OR REPLACE MACRO ewd_dotted_tail(t) AS
-    CASE WHEN contains(t, '.') THEN
-        regexp_replace(t, '[^:]*$', '') || printf('%x:%x', ewd_v4(regexp_extract(t, '[^:]*$')) // 65536,
-                                                  ewd_v4(regexp_extract(t, '[^:]*$')) % 65536)
-    ELSE t END""",
-    """CREATE OR REPLACE MACRO ewd_groups(t) AS list_filter(string_split(t, ':'), lambda x: x <> '')""",
+    CASE WHEN contains(t, '.') THEN list_transform([ewd_v4(regexp_extract(t, '[^:]*$'))], lambda v:
+        regexp_replace(t, '[^:]*$', '') || printf('%x:%x', v // 65536, v % 65536))[1] ELSE t END""",
     """CREATE OR REPLACE MACRO ewd_hextets(t) AS
-    CASE WHEN contains(t, '::') AND len(ewd_groups(t)) <= 7 THEN list_concat(
-        ewd_groups(string_split(t, '::')[1]),
-        list_resize(CAST([] AS VARCHAR[]), 8 - len(ewd_groups(t)), '0'),
-        ewd_groups(string_split(t, '::')[2]))
+    CASE WHEN contains(t, '::') THEN list_transform([string_split(t, '::')], lambda halves: list_transform([
+            list_filter(string_split(halves[1], ':'), lambda x: x <> '')], lambda a: list_transform([
+            list_filter(string_split(halves[2], ':'), lambda x: x <> '')], lambda b:
+        CASE WHEN len(halves) = 2 AND len(a) + len(b) <= 7 AND NOT regexp_matches(t, ':::|^:[^:]|[^:]:$')
+             THEN list_concat(a, list_resize(CAST([] AS VARCHAR[]), 8 - len(a) - len(b), '0'), b) END)[1])[1])[1]
     ELSE string_split(t, ':') END""",
     """CREATE OR REPLACE MACRO ewd_v6(t) AS
-    CASE WHEN len(string_split(t, '::')) <= 2 AND len(ewd_hextets(t)) = 8
-          AND len(list_filter(ewd_hextets(t), lambda x: regexp_full_match(x, '[0-9a-f]{1,4}'))) = 8
-          AND NOT regexp_matches(t, ':::')
-         THEN list_reduce(list_transform(ewd_hextets(t), lambda x: CAST('0x' || x AS UHUGEINT)),
-                          lambda a, b: a * 65536 + b) END""",
+    list_transform([ewd_hextets(t)], lambda h:
+        CASE WHEN len(h) = 8 AND len(list_filter(h, lambda x: regexp_full_match(x, '[0-9a-f]{1,4}'))) = 8
+             THEN list_reduce(list_transform(h, lambda x: CAST('0x' || x AS UHUGEINT)), lambda m, n: m * 65536 + n) END)[1]""",
     f"""CREATE OR REPLACE MACRO ewd_ip(t) AS
-    CASE WHEN contains(t, ':') THEN ewd_v6(ewd_dotted_tail(lower(split_part(t, '%', 1))))
-         ELSE CAST(ewd_v4(t) AS UHUGEINT) + {_V4_IN_V6}::UHUGEINT END""",
+    CASE WHEN contains(t, ':') THEN
+        list_transform([ewd_dotted_tail(lower(split_part(t, '%', 1)))], lambda u: ewd_v6(u))[1]
+    ELSE CAST(ewd_v4(t) AS UHUGEINT) + {_V4_IN_V6}::UHUGEINT END""",
 )
 
 

@@ -16,10 +16,10 @@ from ewdetect.backends.duckdb.query import compile_rule
 from ewdetect.backends.duckdb.stages import Block
 from ewdetect.engine.addresses import MACROS, build_addresses, load_segments
 from ewdetect.engine.alerts import collect
-from ewdetect.engine.flow import Orientation, build_flows, drop_duplicates
+from ewdetect.engine.flow import build_flows, drop_duplicates
 from ewdetect.engine.read import PLACES, Staged, locate, stage, torn_lines
 from ewdetect.engine.report import ReadReport
-from ewdetect.flows import Source
+from ewdetect.flows import Orientation, Source
 from ewdetect.flows.files import expand
 from ewdetect.model import Alert, Field
 from ewdetect.network import Network

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import duckdb
 
+from ewdetect.flows import Orientation
 from ewdetect.flows.sql import name
 from ewdetect.model import Field
 
 # Columns that change sides when a flow is turned round.
 _SIDES = ("ip", "port", "bytes", "packets")
-
-
-@dataclass(frozen=True, slots=True)
-class Orientation:
-    """The ports that tell which side serves, where the sensor did not see the beginning (mappings/flow.yml)."""
-
-    service_ports: tuple[int, ...]
-    ephemeral_from: int
 
 
 def build_flows(db: duckdb.DuckDBPyConnection, fields: Mapping[str, Field], used: Iterable[str],

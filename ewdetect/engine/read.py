@@ -21,7 +21,7 @@ from ewdetect.model import Field
 from ewdetect.problems import Location, Problem, Rejected, suggest
 
 PLACES = 10             # places shown for each kind of damage
-SQL_TYPES = {"ip": "VARCHAR", "string": "VARCHAR", "time": "BIGINT", "port": "INTEGER", "integer": "BIGINT",
+SQL_TYPES = {"ip": "VARCHAR", "string": "VARCHAR", "token": "VARCHAR", "time": "BIGINT", "port": "INTEGER", "integer": "BIGINT",
              "number": "DOUBLE", "boolean": "BOOLEAN"}
 
 

@@ -11,7 +11,7 @@ from ewdetect.model import Field
 from ewdetect.problems import Problem, Rejected, suggest
 from ewdetect.yamlfile import Document
 
-OPERATORS = ("", "not", "gt", "gte", "lt", "lte", "bits", "nobits", "startswith")
+OPERATORS = ("", "not", "gt", "gte", "lt", "lte", "bits", "nobits", "startswith", "present")
 TIMES = ("iso8601", "epoch_seconds", "epoch_milliseconds", "epoch_nanoseconds")
 UNITS: Mapping[str, float] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
@@ -76,6 +76,14 @@ class Traits:
     delay: str
     outcomes: tuple[str, ...]
     timing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """The ports that tell which side serves, where the sensor missed the beginning (mappings/flow.yml)."""
+
+    service_ports: tuple[int, ...]
+    ephemeral_from: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ def _term(term: Term) -> str:
             return f"({flags} & {int(one)}) = 0"
         case "startswith":
             return "(" + " OR ".join(f"starts_with({value}, {text(v)})" for v in term.values) + ")"
+        case "present":
+            return f"{value} IS {'NOT ' if one else ''}NULL"
         case "not":
             return f"lower({value}) NOT IN ({_lowered(term.values)})"
     if all(isinstance(v, int) and not isinstance(v, bool) for v in term.values):
@@ -85,7 +87,7 @@ def _term(term: Term) -> str:
 
 
 def _lowered(values: Sequence[Any]) -> str:
-    return ", ".join(text(str(v).lower() if not isinstance(v, bool) else str(v).lower()) for v in values)
+    return ", ".join(text(str(v).lower()) for v in values)
 
 
 def time_us(value: str, formats: Sequence[str]) -> str:
@@ -147,6 +149,8 @@ def _typed(value: str, spec: FieldSpec, field: Field) -> str:
             return f"TRY_CAST({value} AS BOOLEAN)"
         case "ip":
             return f"nullif(lower(trim({value})), '')"
+        case "token":
+            return f"nullif(trim({value}), '')"
     return _mapped(f"nullif(lower(trim({value})), '')", spec)
 
 

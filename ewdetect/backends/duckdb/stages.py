@@ -96,12 +96,11 @@ def _window(stage: Window, windows: frozenset[str]) -> tuple[str, ...]:
     if measure.function == "count" and len(stage.inputs) > 1 and not windows & set(stage.inputs):
         # One flow that matches two of the rules is one event.
         rows = f"SELECT DISTINCT t, ref, 0 AS step{''.join(f', {k}' for k in keys)} FROM ({rows})"
-    value = _measure(measure)
     inside = f"({_by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan - 1} PRECEDING AND CURRENT ROW)"
     before = f"({_by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan} PRECEDING AND 1 PRECEDING)"
-    instants = (f"SELECT DISTINCT {_comma(keys)}t, {value} OVER {inside} AS value, {value} OVER {before} AS earlier "
+    instants = (f"SELECT DISTINCT {_comma(keys)}t, {_measure(measure, inside)} AS value, {_measure(measure, before)} AS earlier "
                 f"FROM {_rows(stage)}")
-    holds, held = (f"coalesce({_holds(v, stage.threshold)}, false)" for v in ("value", "earlier"))
+    holds, held = (f"coalesce({_holds(v, stage.thresholds)}, false)" for v in ("value", "earlier"))
     return (
         f"CREATE OR REPLACE TEMP TABLE {_rows(stage)} AS {_pruned(rows, stage, keys)}",
         _episodes(stage, keys, instants, holds, held),
@@ -110,45 +109,51 @@ def _window(stage: Window, windows: frozenset[str]) -> tuple[str, ...]:
     )
 
 
-def _measure(measure: Measure) -> str:
+def _measure(measure: Measure, over: str = "") -> str:
+    """The measure of a group, or with `over` that of a window. An empty window counts and sums to 0."""
+    over = f" OVER {over}" if over else ""
     match measure.function:
         case "count":
-            return "count(*)"
+            return f"count(*){over}"
         case "temporal":
-            return "count(DISTINCT step)"
+            return f"count(DISTINCT step){over}"
         case "distinct":
             width = len(next(iter(measure.fields.values())))
-            return "count(DISTINCT v0)" if width == 1 else f"count(DISTINCT ({', '.join(f'v{i}' for i in range(width))}))"
+            value = "v0" if width == 1 else f"({', '.join(f'v{i}' for i in range(width))})"
+            return f"count(DISTINCT {value}){over}"
         case "sum":
-            return "sum(v0)"
+            return f"coalesce(sum(v0){over}, 0)"
         case "avg":
-            return "avg(v0)"
+            return f"avg(v0){over}"
         case "median":
-            return "median(v0)"
-    return f"quantile_cont(v0, {text((measure.percentile or 0) / 100)})"
+            return f"median(v0){over}"
+    return f"quantile_cont(v0, {text((measure.percentile or 0) / 100)}){over}"
 
 
-def _holds(value: str, threshold: Threshold) -> str:
-    return f"{value} {OPERATORS[threshold.operator]} {text(threshold.value)}"
+def _holds(value: str, thresholds: Iterable[Threshold]) -> str:
+    return " AND ".join(f"{value} {OPERATORS[t.operator]} {text(t.value)}" for t in thresholds)
+
+
+# What a group holds over all time is an upper bound of what any window of it holds.
+_BOUNDS = {"count": "count(*)", "distinct": "count(*)", "temporal": "count(*)", "sum": "sum(greatest(v0, 0))"}
 
 
 def _pruned(rows: str, stage: Window, keys: Sequence[str]) -> str:
     """Leave out groups that cannot reach the threshold even over all time; almost every group of real traffic."""
-    if not keys or not stage.threshold.is_floor or stage.threshold.value <= 0:
+    floors = [t for t in stage.thresholds if t.operator in ("gt", "gte") and t.value > 0]
+    if not keys or not floors or stage.measure.function not in _BOUNDS:
         return rows
-    group = ", ".join(keys)
-    bound = {"count": "count(*)", "distinct": "count(*)", "temporal": "count(*)", "sum": "sum(greatest(v0, 0))"}
-    if stage.measure.function not in bound:
-        return rows
-    pruned = f"SELECT * FROM ({rows}) SEMI JOIN ({_reaching(rows, group, bound[stage.measure.function], stage)}) USING ({group})"
+    pruned = _reaching(f"({rows})", keys, _BOUNDS[stage.measure.function], floors)
     if stage.measure.function in ("distinct", "temporal"):
-        enough = _reaching("FROM busy", group, _measure(stage.measure), stage)
-        return f"WITH busy AS MATERIALIZED ({pruned}) SELECT * FROM busy SEMI JOIN ({enough}) USING ({group})"
+        # The cheap bound first: counting distinct values of every group would cost more than all the rest.
+        return f"WITH busy AS MATERIALIZED ({pruned}) {_reaching('busy', keys, _measure(stage.measure), floors)}"
     return pruned
 
 
-def _reaching(rows: str, group: str, bound: str, stage: Window) -> str:
-    return f"SELECT {group} FROM ({rows}) GROUP BY {group} HAVING {_holds(bound, stage.threshold)}"
+def _reaching(rows: str, keys: Sequence[str], bound: str, floors: Sequence[Threshold]) -> str:
+    group = ", ".join(keys)
+    return (f"SELECT * FROM {rows} SEMI JOIN (SELECT {group} FROM {rows} GROUP BY {group} "
+            f"HAVING {_holds(bound, floors)}) USING ({group})")
 
 
 # ---------------------------------------------------------------- ordered steps

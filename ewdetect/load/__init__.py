@@ -1,0 +1,35 @@
+"""Paths → the values that travel: rules, fields, networks, sources, ATT&CK. Every problem of a file set at once."""
+
+from ewdetect.load.content import (
+    Technique,
+    content_root,
+    context_fields,
+    load_attack,
+    load_fields,
+    load_network,
+    load_orientation,
+    load_source,
+    only_document,
+)
+from ewdetect.load.detection import Item, items
+from ewdetect.load.files import rule_of, test_files, test_of
+from ewdetect.load.pack import load_pack, read_pack
+
+__all__ = [
+    "Item",
+    "Technique",
+    "content_root",
+    "context_fields",
+    "items",
+    "load_attack",
+    "load_fields",
+    "load_network",
+    "load_orientation",
+    "load_pack",
+    "load_source",
+    "only_document",
+    "read_pack",
+    "rule_of",
+    "test_files",
+    "test_of",
+]

@@ -1,6 +1,7 @@
 """The test file of a rule: YAML document → cases with flows, and the alerts that they must give.
 
-The format is described in docs/tests.md. Nothing here runs a rule: see ewdetect.test.
+The table language is described in table.py, the keys in schemas/test.schema.json. Nothing here runs a rule: see
+ewdetect.test.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ def _range(low: str, high: str, field: Field) -> Sequence[Any]:
     first, last = read_value(low, field), read_value(high, field)
     if not (isinstance(first, int) and isinstance(last, int)):
         raise BadCell(f"`{low}..{high}` is not a range of whole numbers", "list the values")
-    return range(first, last + 1)[:_length(first, last, f"{low}..{high}")]
+    return range(first, first + _length(first, last, f"{low}..{high}"))
 
 
 def _addresses(low: str, high: str) -> list[str]:

@@ -70,6 +70,7 @@ class _Reader:
         self.fields = fields
         self.place = place
         self.defaults = {f.name: f.default for f in fields.values() if f.origin == "record" and f.default is not None}
+        self.addresses = [f.name for f in fields.values() if f.origin == "record" and f.type == "ip"]
         self.problems: list[Problem] = []
         self.first_line: dict[str, int] = {}
 
@@ -128,7 +129,11 @@ class _Reader:
         values = {name: self._read(cell, name) for name, cell in named.items() if name and name != "id"}
         if len(self.problems) > before or not {"id", "at"} <= named.keys():
             return None
-        return Row(row_id, self._flows(row_id, values))
+        flows = self._flows(row_id, values)
+        for name in sorted({name for name in self.addresses for flow in flows if flow.get(name) is None}):
+            self._note("bad-cell", named.get(name, cells[0]), f"a flow has no {name}",
+                       "write an address; readers drop records without one, so no rule would see the flow")
+        return Row(row_id, flows)
 
     def _id(self, cell: _Cell) -> str:
         if not _ROW_ID.fullmatch(cell.text):

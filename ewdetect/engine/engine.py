@@ -24,7 +24,7 @@ from ewdetect.flows.files import expand
 from ewdetect.model import Alert, Field
 from ewdetect.network import Network
 from ewdetect.plan import plan
-from ewdetect.problems import WorldFailed
+from ewdetect.problems import Location, Problem, Rejected, WorldFailed
 from ewdetect.resolve import ResolvedRule
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ class Engine:
         rejects = torn_lines(self._db)
         dropped = counts | {"bad-address": whole - kept - duplicates, "duplicate": duplicates, "ragged": counts.get("ragged", 0) + len(rejects)}
         lines = counts.keys() or dropped["bad-address"]
+        _refuse_strangers(source, staged, kept + passed + duplicates, dropped)
         places = [*staged.places, *rejects[:PLACES], *(locate(self._db, source, self._fields, staged.files) if lines else ())]
         return ReadReport(
             files=tuple(f.shown for f in staged.files), read=whole + passed + sum(counts.values()) + len(rejects), kept=kept,
@@ -128,6 +129,19 @@ class Engine:
         row = self._db.execute(sql).fetchone()
         assert row is not None
         return row
+
+
+# Damage that every record of another sensor's log would show.
+_STRANGE = frozenset({"unreadable", "no-time", "no-address"})
+
+
+def _refuse_strangers(source: Source, staged: Staged, understood: int, dropped: Mapping[str, int]) -> None:
+    """Not one record could be used, and all for the same reason: this is another kind of file."""
+    seen = {damage for damage, count in dropped.items() if count}
+    if not understood and seen and seen <= _STRANGE:
+        raise Rejected([Problem("flows/wrong-source", f"`{source.name}` finds no flow in it, only records without "
+                                f"{' or '.join(sorted(source.raw_paths()[:4]))} …", Location(file.shown),
+                                "name the source that wrote this file with --source") for file in staged.files])
 
 
 @contextmanager

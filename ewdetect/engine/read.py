@@ -153,8 +153,7 @@ def _relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[Flo
         case Container.ZEEK_TSV:
             return f"(SELECT {_split(source, files[0].header)} FROM read_csv({paths}{gz}, {_LINES}) WHERE {_DATA_LINE})"
         case Container.CSV:
-            return _table(db, source, f"read_csv({paths}{gz}, header = true, all_varchar = true, store_rejects = true, "
-                                      "union_by_name = true)", files)
+            return _table(db, source, f"read_csv({paths}{gz}, header = true, all_varchar = true, store_rejects = true)", files)
         case Container.PARQUET:
             return _table(db, source, f"read_parquet({paths}, union_by_name = true)", files)
     types = column_types(source.raw_paths())

@@ -31,7 +31,7 @@ class Container(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FlowFile:
-    """A file to read. `shown` is its name in reports; `header` are the columns of a Zeek TSV file."""
+    """A file to read. `shown` is its name in reports; `header` are the columns that a TSV or CSV file names."""
 
     path: str
     shown: str
@@ -83,8 +83,7 @@ def inspect(path: str, shown: str) -> FlowFile:
     gzipped = start.startswith(GZIP_MAGIC)
     head = _inflate(start) if gzipped else start
     container = _container(head)
-    header = zeek_header(head.decode("utf-8", "replace")) if container is Container.ZEEK_TSV else ()
-    return FlowFile(path, shown, container, gzipped, header)
+    return FlowFile(path, shown, container, gzipped, _header(container, head.decode("utf-8", "replace")))
 
 
 def _inflate(start: bytes) -> bytes:
@@ -111,11 +110,13 @@ def _jsonish(begin: bytes) -> bool:
     return any(line.lstrip().startswith(b"{") for line in lines)
 
 
-def zeek_header(head: str) -> tuple[str, ...]:
-    """The columns of a Zeek TSV log."""
-    for line in head.splitlines():
-        if line.startswith("#fields"):
-            return tuple(line.split("\t")[1:])
+def _header(container: Container, head: str) -> tuple[str, ...]:
+    """The columns that a text table names."""
+    match container:
+        case Container.ZEEK_TSV:
+            return next(tuple(line.split("\t")[1:]) for line in head.splitlines() if line.startswith("#fields"))
+        case Container.CSV:
+            return tuple(head.splitlines()[0].split(","))
     return ()
 
 

@@ -100,12 +100,16 @@ def run_mutants(pack: Pack, case_file: CaseFile, world: World, fields: Mapping[s
     return MutationResults(case_file, tuple(verdicts))
 
 
-def _verdict(mutant: Mutant, opened: Sequence[tuple[Case, Flows]], case_file: CaseFile) -> Verdict:
+def _verdict(mutant: Mutant, opened: list[tuple[Case, Flows]], case_file: CaseFile) -> Verdict:
+    """Stops at the first case that fails and puts it in front: mutants of one place fall to the same case."""
     try:
-        killer = next((case.name for case, flows in opened if _fails(case, flows, case_file, mutant.pack)), "")
+        for n, (case, flows) in enumerate(opened):
+            if _fails(case, flows, case_file, mutant.pack):
+                opened.insert(0, opened.pop(n))
+                return Verdict(mutant, killed_by=case.name)
     except Rejected as error:
         return Verdict(mutant, refused=error.problems[0].message)
-    return Verdict(mutant, killed_by=killer)
+    return Verdict(mutant)
 
 
 def _fails(case: Case, flows: Flows, case_file: CaseFile, pack: Pack) -> bool:

@@ -1,0 +1,5 @@
+"""`python -m ewdetect`."""
+
+from ewdetect.cli import main
+
+main()

@@ -1,0 +1,241 @@
+"""Values as the SIEM holds them: outcomes told from raw fields, words spelt otherwise, units, types and letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+from sigma.processing.transformations.base import DetectionItemTransformation
+from sigma.rule import SigmaDetectionItem
+from sigma.types import (
+    SigmaCIDRExpression,
+    SigmaCompareExpression,
+    SigmaExists,
+    SigmaNull,
+    SigmaNumber,
+    SigmaString,
+    SigmaType,
+    SpecialChars,
+)
+
+from ewdetect.backends.context import address_family
+from ewdetect.backends.findings import Findings
+from ewdetect.backends.tree import Node, constant, every, item, negate, plain, some
+from ewdetect.backends.vocabulary import Vocabulary
+from ewdetect.flows import Case, Source, Term
+from ewdetect.model import Field
+
+OUTCOME = "flow.outcome"
+_COMPARE = {"gt": SigmaCompareExpression.CompareOperators.GT, "gte": SigmaCompareExpression.CompareOperators.GTE,
+            "lt": SigmaCompareExpression.CompareOperators.LT, "lte": SigmaCompareExpression.CompareOperators.LTE}
+
+
+@dataclass
+class SourceValues(DetectionItemTransformation):
+    """Conditions that only this source's raw fields can answer, built from source.yml so that they cannot drift.
+
+    `flow.outcome` becomes the cases of source.yml; a word that the SIEM spells otherwise becomes the conditions that
+    the mapping names; a field that is only meant for some records gets their condition beside it.
+    """
+
+    findings: Findings
+    vocabulary: Vocabulary
+    source: Source
+
+    def apply_detection_item(self, detection_item: SigmaDetectionItem) -> Any:
+        name = detection_item.field or ""
+        if name == OUTCOME and OUTCOME not in self.vocabulary.fields:
+            made = self._outcome(detection_item)
+        elif name in self.vocabulary.values:
+            made = self._respelt(detection_item, self.vocabulary.values[name])
+        elif name in self.vocabulary.guarded:
+            made = self._guarded(detection_item)
+        else:
+            return None
+        return negate(made) if made is not None and detection_item.negated else made
+
+    def _outcome(self, asked: SigmaDetectionItem) -> Node | None:
+        spec = self.source.fields.get(OUTCOME)
+        words = [self._word(value) for value in asked.value]
+        can = [word for word in words if word in self.source.traits.outcomes]
+        if spec is None or not spec.cases or None in words or not can:
+            self.findings.refuse(
+                "convert/unsupported", f"`{OUTCOME}`: the source `{self.source.name}` tells "
+                f"{', '.join(self.source.traits.outcomes)} and nothing else", OUTCOME, "use another source")
+            return None
+        for word in words:
+            if word not in can:
+                self.findings.note(f"`{self.source.name}` never tells the outcome `{word}`; "
+                                   "that part of the condition is never true.")
+        return some(*(self._told(spec.cases, spec.otherwise, str(word)) for word in can))
+
+    def _word(self, value: SigmaType) -> Any:
+        try:
+            return plain(value)
+        except ValueError:
+            return None
+
+    def _told(self, cases: Sequence[Case], otherwise: str | None, result: str) -> Node:
+        """Where the first case that holds gives `result`, or no case holds and the rest has it."""
+        rest = [every(*(negate(self._all(case.terms)) for case in cases))] if otherwise == result else []
+        found = [(case, exceptions(cases[:i], case)) for i, case in enumerate(cases) if case.result == result]
+        kept = [(case, but) for case, but in found if () not in but and not any(
+            implies(case, other) and not more for other, more in found if other is not case)]
+        return some(*(every(self._all(case.terms), *(negate(self._all(terms)) for terms in but)) for case, but in kept),
+                    *rest)
+
+    def _all(self, terms: Iterable[Term]) -> Node:
+        return every(*(self._term(term) for term in terms))
+
+    def _term(self, term: Term) -> Node:
+        name = self._field(term.path)
+        match term.operator:
+            case "bits" | "nobits":
+                return _bits(name, int(term.values[0]), term.operator == "bits")
+            case "startswith":
+                return item(name, [_prefix(str(value)) for value in term.values])
+            case "not":
+                return every(item(name, [SigmaExists(True)]), item(name, map(constant, term.values), negated=True))
+            case "":
+                return item(name, map(constant, term.values))
+        return item(name, [SigmaCompareExpression(SigmaNumber(v), _COMPARE[term.operator]) for v in term.values])
+
+    def _field(self, path: str) -> str:
+        """The field that holds a raw path: as the mapping says, else the canonical field that is made of it alone."""
+        made = (name for name, spec in self.source.fields.items()
+                if path in spec.paths and not (spec.when or spec.unless))
+        return self.vocabulary.raw.get(path) or next(made, path)
+
+    def _respelt(self, asked: SigmaDetectionItem, spellings: Mapping[str, Any]) -> Node:
+        name = asked.field or ""
+        parts: list[Node] = []
+        for value in asked.value:
+            conditions = spellings.get(self._word(value))
+            parts.append(item(name, [value]) if conditions is None else every(*(
+                address_family([v]) if key == "network.type" else item(key, [constant(v)])
+                for key, v in conditions.items())))
+        return some(*parts)
+
+    def _guarded(self, asked: SigmaDetectionItem) -> Node:
+        name = asked.field or ""
+        spec = self.source.fields[name]
+        guards = (*map(self._term, spec.when), *(negate(self._term(term)) for term in spec.unless))
+        present = [value for value in asked.value if not isinstance(value, SigmaNull)]
+        held = every(item(name, present), *guards)
+        if len(present) == len(asked.value):
+            return held
+        return some(held, negate(every(item(name, [SigmaExists(True)]), *guards)))
+
+
+def exceptions(earlier: Sequence[Case], case: Case) -> list[tuple[Term, ...]]:
+    """What must not hold for `case` to be the first one: of each earlier case with another result, what is left open.
+
+    Left out are cases that cannot hold together with it, and those that a wider one among them covers.
+    """
+    rivals = [c for c in earlier if c.result != case.result and not apart(c, case)]
+    widest = [c for c in rivals if not any(set(other.terms) < set(c.terms) for other in rivals)]
+    return [tuple(term for term in c.terms if not any(_within(own, term) for own in case.terms)) for c in widest]
+
+
+def implies(case: Case, other: Case) -> bool:
+    """Whether `other` holds wherever `case` does, as far as the terms show."""
+    return all(any(_within(mine, term) for mine in case.terms) for term in other.terms)
+
+
+def apart(one: Case, other: Case) -> bool:
+    """Whether two cases can never hold together, as far as the terms show."""
+    return any(_contradict(a, b) or _contradict(b, a) for a in one.terms for b in other.terms if a.path == b.path)
+
+
+def _within(narrow: Term, wide: Term) -> bool:
+    same = narrow.path == wide.path and narrow.operator == wide.operator
+    return same and (narrow.values == wide.values or (not narrow.operator and set(narrow.values) <= set(wide.values)))
+
+
+def _contradict(a: Term, b: Term) -> bool:
+    match a.operator, b.operator:
+        case "", "":
+            return not set(a.values) & set(b.values)
+        case "", "gt":
+            return all(isinstance(v, int) and v <= b.values[0] for v in a.values)
+        case "bits", "nobits":
+            return bool(int(a.values[0]) & int(b.values[0]))
+    return False
+
+
+def _prefix(text: str) -> SigmaString:
+    value = SigmaString()
+    value.s = [text, SpecialChars.WILDCARD_MULTI]
+    return value
+
+
+def _suffix(text: str) -> SigmaString:
+    value = SigmaString()
+    value.s = [SpecialChars.WILDCARD_MULTI, text]
+    return value
+
+
+def _bits(name: str, mask: int, are_set: bool) -> Node:
+    """TCP flags in a field of two hexadecimal digits: the first and the second digit that fit the mask."""
+    def fits(digit: int, part: int) -> bool:
+        return digit & part == (part if are_set else 0)
+
+    first = [_prefix(f"{d:x}") for d in range(16) if fits(d, mask >> 4)]
+    second = [_suffix(f"{d:x}") for d in range(16) if fits(d, mask & 15)]
+    return every(*(item(name, digits) for digits in (first, second) if len(digits) < 16))
+
+
+@dataclass
+class TypedValues(DetectionItemTransformation):
+    """Values in the type, unit and letters of the SIEM's field: ports as numbers, addresses as addresses."""
+
+    findings: Findings
+    vocabulary: Vocabulary
+    fields: Mapping[str, Field]
+
+    def apply_detection_item(self, detection_item: SigmaDetectionItem) -> None:
+        name = detection_item.field or ""
+        field = self.fields.get(name)
+        kind = field.type if field else "string"
+        detection_item.value = [self._typed(name, kind, value) for value in detection_item.value]
+
+    def _typed(self, name: str, kind: str, value: SigmaType) -> SigmaType:
+        if isinstance(value, SigmaNull | SigmaExists):
+            return value
+        try:
+            match kind:
+                case "ip" if isinstance(value, SigmaString):
+                    return SigmaCIDRExpression(str(ip_network(plain(value))))
+                case "port" | "integer" | "number":
+                    return self._number(name, value)
+                case "string":
+                    return self._text(name, value)
+        except ValueError:
+            self.findings.refuse(
+                "convert/unsupported", f"`{name}` holds a value of type {kind}, and `{value}` is none", name,
+                "write one that is; parts of addresses and numbers cannot be compared")
+        return value
+
+    def _number(self, name: str, value: SigmaType) -> SigmaType:
+        factor = self.vocabulary.scale.get(name, 1)
+        if isinstance(value, SigmaCompareExpression):
+            return SigmaCompareExpression(SigmaNumber(_times(value.number.number, factor)), value.op)
+        if isinstance(value, SigmaString | SigmaNumber):
+            return SigmaNumber(_times(float(plain(value)), factor))
+        return value
+
+    def _text(self, name: str, value: SigmaType) -> SigmaType:
+        if isinstance(value, SigmaNumber):
+            value = constant(str(value.number))
+        if not isinstance(value, SigmaString):
+            return value
+        upper = self.vocabulary.letters.get(name) == "upper"
+        return value.map_parts(lambda part: str(part).upper() if upper else str(part).lower(),
+                               lambda part: isinstance(part, str))
+
+
+def _times(number: float, factor: int) -> float:
+    product = number * factor
+    return int(product) if product == int(product) else product

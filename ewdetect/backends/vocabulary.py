@@ -1,0 +1,108 @@
+"""How one SIEM spells the flows of one source, read from mappings/: pySigma pipelines, and what they cannot say.
+
+`mappings/ecs.yml` (or cim.yml) holds the names that every source of the SIEM shares, `mappings/<source>/elastic.yml`
+(or splunk.yml) what differs. Each is a pySigma processing pipeline with a block of ours, `ewdetect:`, beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sigma.exceptions import SigmaError
+from sigma.processing.pipeline import ProcessingPipeline
+
+from ewdetect.flows import Source
+from ewdetect.load import content_root
+from ewdetect.model import Field
+from ewdetect.problems import Location, Problem, Rejected
+from ewdetect.yamlfile import Document, read_documents
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """One SIEM's spelling of one source's flows. Keys are canonical names unless said otherwise.
+
+    `letters` says how the SIEM stores a field's text: lower, upper or mixed, which is what counts where nothing is
+    said; its keys, and those of `raw`, may be the SIEM's own fields. `raw` maps raw paths of source.yml to fields,
+    `values` a field and value to other conditions. `guarded` are fields that need their `when` and `unless` of
+    source.yml, because the SIEM has them unprocessed. `sides` are templates of the enriched context's names.
+    """
+
+    path: str
+    fields: Mapping[str, str]
+    transformations: tuple[Mapping[str, Any], ...]
+    sides: Mapping[str, str]
+    enriched: Mapping[str, str]
+    letters: Mapping[str, str]
+    scale: Mapping[str, int]
+    raw: Mapping[str, str]
+    values: Mapping[str, Mapping[str, Any]]
+    guarded: frozenset[str]
+    keep: tuple[str, ...]
+    limits: Mapping[str, Mapping[str, int]]
+    caveats: tuple[str, ...]
+
+    def names(self, fields: Mapping[str, Field], enriched: bool) -> Mapping[str, str]:
+        """Canonical name → the SIEM's, with the context's names where the SIEM fills them."""
+        own = {target: target for target in self.raw.values() if target not in self.fields}
+        if not enriched:
+            return {**self.fields, **own}
+        context = {f.name: self.sides[side].format(attribute=attribute) for f in fields.values()
+                   for side, _, attribute in [f.name.partition(".")] if f.origin == "context"}
+        return {**self.fields, **own, **context, **self.enriched}
+
+    def stored(self, fields: Mapping[str, Field], names: Mapping[str, str]) -> Mapping[str, str]:
+        """Field of the SIEM → the letters of its text. What our own enrichment fills is in lower case."""
+        filled = {names[f.name]: "lower" for f in fields.values() if f.origin != "record" and f.name in names}
+        return {**filled, **{names.get(name, name): letters for name, letters in self.letters.items()}}
+
+    def pipeline(self, names: Mapping[str, str]) -> ProcessingPipeline:
+        """The pySigma pipeline: names mapped, a field that has none refused, then what the files add."""
+        return ProcessingPipeline.from_dict({"name": self.path, "transformations": [
+            {"id": "names", "type": "field_name_mapping", "mapping": dict(names)},
+            {"id": "strict", "type": "strict_field_mapping_failure"},
+            *(dict(t) for t in self.transformations)]})
+
+
+def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
+    """The vocabulary of `mappings/<shared>.yml` and `mappings/<source>/<siem>.yml`. Raises Rejected."""
+    root = content_root() / "mappings"
+    path = root / source.name / f"{siem}.yml"
+    if not path.is_file():
+        raise Rejected([Problem("convert/no-mapping", f"nothing says how {siem} holds the flows of `{source.name}`",
+                                Location(str(path)), f"write {path}; another source's file is the pattern")])
+    return _vocabulary(_read(root / f"{shared}.yml"), _read(path))
+
+
+def _read(path: Path) -> Document:
+    document = read_documents(path)[0]
+    pipeline = {key: value for key, value in document.data.items() if key != "ewdetect"}
+    try:
+        ProcessingPipeline.from_dict(pipeline)
+    except SigmaError as error:
+        raise Rejected([Problem("mapping/not-a-pipeline", str(error), document.at("transformations"),
+                                "see pySigma's documentation of processing pipelines")]) from error
+    return document
+
+
+def _vocabulary(shared: Document, own: Document) -> Vocabulary:
+    """Both files together; for one name, the source's own file counts."""
+    steps = [step for document in (shared, own) for step in document.data.get("transformations") or []]
+    ours = [document.data.get("ewdetect") or {} for document in (shared, own)]
+
+    def merged(key: str) -> dict[str, Any]:
+        return {**(ours[0].get(key) or {}), **(ours[1].get(key) or {})}
+
+    def listed(key: str) -> tuple[str, ...]:
+        return (*(ours[0].get(key) or ()), *(ours[1].get(key) or ()))
+
+    fields = {name: target for step in steps if step["type"] == "field_name_mapping"
+              for name, target in step["mapping"].items()}
+    return Vocabulary(
+        path=own.path, fields=fields, transformations=tuple(s for s in steps if s["type"] != "field_name_mapping"),
+        sides=merged("sides"), enriched=merged("enriched"), letters=merged("letters"), scale=merged("scale"),
+        raw=merged("raw"), values=merged("values"), guarded=frozenset(listed("guarded")), keep=listed("keep"),
+        limits=merged("limits"), caveats=listed("caveats"))

@@ -1,0 +1,146 @@
+"""Results as JSON: one versioned envelope for every verb, and alerts as JSON lines.
+
+The envelope is `{"ewdetect": {"version": "…", "format": "<name>/<number>"}, …}`. The number grows when a key changes its
+meaning or goes; new keys may come without it. Times are ISO 8601 in UTC with six decimals, or null.
+
+- `problems/1`: `problems`: [{code, severity, message, path, line, column, fix}]; line and column are 0 for a whole file
+- `test/1`: `files`: [{path, rule, passed, cases: [{name, line, passed, seconds, missing: [{rule, group, flows, line, reasons}],
+  unexpected: [alert]}]}]
+- `mutation/1`: `files`: [{path, rule, passed, failing: [case], mutants: [{rule, path, line, what, killed_by, refused, survived}]}]
+- `backtest/1`: `read`: {files, records, kept, passed, dropped, repaired, places: [{file, line, damage}], first, last};
+  `rules`: [name]; `skipped`: [{rule, reason}]; `alerts`: [alert]; with --truth also `truth`: {passed, steps: [{id, attack,
+  start, end, technique, tool, note, verdict, caught: {rule: number of alerts}, missed: [rule]}], false: [index into `alerts`]}
+- `convert/1`: `queries`: [{rule, target, dialect, source, context, text, caveats}]; `problems` as above
+- `list/1`: the key is what was asked for (`rules`, `sources`, `fields`, `networks`), its value a list of flat objects
+
+An alert: `rule`: {name, id, title, level, tags, attack: [technique]}; `group`; `start`, `crossing`, `end`; `value`;
+`evidence`: {count, ids}; `samples`: [canonical flow]; `context`: {address: attributes}, for both sides.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ewdetect.backends.base import Query
+from ewdetect.backtest import Backtest
+from ewdetect.model import Alert, Rule
+from ewdetect.mutate import MutationResults
+from ewdetect.problems import Problem
+from ewdetect.report.words import iso
+from ewdetect.test import CaseResult, Missing, Results, Unexpected
+from ewdetect.truth import Judgement, Verdict
+
+
+def envelope(name: str, content: Mapping[str, Any]) -> str:
+    """A result of format `name`, such as `backtest/1`, as JSON text."""
+    head = {"version": product_version(), "format": name}
+    return json.dumps({"ewdetect": head, **content}, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def product_version() -> str:
+    """The installed version; `0+source` when run from a folder that was never installed."""
+    try:
+        return version("ewdetect")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+def problems_json(problems: Sequence[Problem]) -> str:
+    return envelope("problems/1", {"problems": [problem_record(problem) for problem in problems]})
+
+
+def problem_record(problem: Problem) -> dict[str, Any]:
+    place = problem.location
+    return {"code": problem.code, "severity": problem.severity.value, "message": problem.message,
+            "path": place.path if place else None, "line": place.line if place else 0,
+            "column": place.column if place else 0, "fix": problem.fix}
+
+
+def alert_record(alert: Alert) -> dict[str, Any]:
+    """One alert as plain data."""
+    return {
+        "rule": rule_record(alert.rule), "group": dict(alert.group), "start": iso(alert.start),
+        "crossing": iso(alert.crossing), "end": iso(alert.end), "value": alert.value,
+        "evidence": {"count": len(alert.evidence), "ids": list(alert.evidence)},
+        "samples": [{**flow, "event.start": iso(flow["event.start"])} for flow in alert.samples],
+        "context": {address: dict(attributes) for address, attributes in alert.context.items()}}
+
+
+def alert_lines(alerts: Iterable[Alert]) -> Iterable[str]:
+    """One line of JSON for each alert."""
+    return (json.dumps(alert_record(alert), ensure_ascii=False, default=str) + "\n" for alert in alerts)
+
+
+def rule_record(rule: Rule) -> dict[str, Any]:
+    tags = [str(tag) for tag in rule.body.get("tags", ())]
+    words = [tag.removeprefix("attack.") for tag in tags if tag.startswith("attack.t")]
+    techniques = [word.upper() for word in words if word[1:].replace(".", "").isdigit()]
+    return {"name": rule.name, "id": rule.id, "title": rule.title, "level": rule.level, "tags": tags, "attack": techniques}
+
+
+def backtest_json(result: Backtest, judgement: Judgement | None = None) -> str:
+    report = result.report
+    content: dict[str, Any] = {
+        "read": {"files": list(report.files), "records": report.read, "kept": report.kept, "passed": report.passed,
+                 "dropped": dict(report.dropped), "repaired": dict(report.repaired),
+                 "places": [{"file": p.file, "line": p.line, "damage": p.damage} for p in report.places],
+                 "first": _time(report.first), "last": _time(report.last)},
+        "rules": list(result.rules),
+        "skipped": [{"rule": skipped.rule, "reason": skipped.reason} for skipped in result.skipped],
+        "alerts": [alert_record(alert) for alert in result.alerts]}
+    if judgement is not None:
+        content["truth"] = {"passed": judgement.passed, "steps": [_verdict(v) for v in judgement.verdicts],
+                            "false": [n for n, alert in enumerate(result.alerts) if alert in judgement.false]}
+    return envelope("backtest/1", content)
+
+
+def _time(time: int | None) -> str | None:
+    return None if time is None else iso(time)
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    step = verdict.step
+    return {"id": step.id, "attack": step.attack, "start": iso(step.start), "end": iso(step.end),
+            "technique": step.technique, "tool": step.tool, "note": step.note, "verdict": verdict.word,
+            "caught": {rule: len(alerts) for rule, alerts in verdict.alerts.items()}, "missed": list(verdict.missed)}
+
+
+def results_json(results: Results) -> str:
+    files = [{"path": file.case_file.path, "rule": file.case_file.rule, "passed": file.passed,
+              "cases": [_case(result) for result in file.results]} for file in results.files]
+    return envelope("test/1", {"files": files})
+
+
+def _case(result: CaseResult) -> dict[str, Any]:
+    missing = [_missing(d) for d in result.differences if isinstance(d, Missing)]
+    unexpected = [alert_record(d.alert) for d in result.differences if isinstance(d, Unexpected)]
+    return {"name": result.case.name, "line": result.case.location.line, "passed": result.passed,
+            "seconds": round(result.seconds, 4), "missing": missing, "unexpected": unexpected}
+
+
+def _missing(difference: Missing) -> dict[str, Any]:
+    expected = difference.expected
+    return {"rule": expected.rule, "group": dict(expected.group), "flows": list(expected.flows),
+            "line": expected.location.line, "reasons": list(difference.reasons)}
+
+
+def mutation_json(results: Sequence[MutationResults]) -> str:
+    files = [{"path": file.case_file.path, "rule": file.case_file.rule, "passed": file.passed,
+              "failing": list(file.failing),
+              "mutants": [{"rule": v.mutant.rule, "path": v.mutant.location.path, "line": v.mutant.location.line,
+                           "what": v.mutant.what, "killed_by": v.killed_by, "refused": v.refused, "survived": v.survived}
+                          for v in file.verdicts]} for file in results]
+    return envelope("mutation/1", {"files": files})
+
+
+def queries_json(queries: Sequence[Query], problems: Sequence[Problem]) -> str:
+    shown = [{"rule": q.rule, "target": q.target, "dialect": q.dialect, "source": q.source, "context": q.context,
+              "text": q.text, "caveats": list(q.caveats)} for q in queries]
+    return envelope("convert/1", {"queries": shown, "problems": [problem_record(problem) for problem in problems]})
+
+
+def listing_json(what: str, rows: Sequence[Mapping[str, str]]) -> str:
+    return envelope("list/1", {what: [dict(row) for row in rows]})

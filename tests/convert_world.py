@@ -1,0 +1,248 @@
+"""What the conversion tests share: rules written shortly, and random flows as each SIEM would hold them.
+
+A flow exists three times: as the sensor's raw values, as the canonical flow with its context, and as the document
+that the SIEM has. The canonical side is worked out here from source.yml's cases and the network's segments, in the
+plainest way, so that it can be compared with what a converted query says of the document.
+"""
+
+from __future__ import annotations
+
+import operator
+import random
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ewdetect.convert import backend, convert_rule
+from ewdetect.backends.base import Query
+from ewdetect.flows import Source, Term
+from ewdetect.load import context_fields, load_fields, load_network, load_pack, load_source
+from ewdetect.model import Field, Kind, Pack, Rule
+from ewdetect.network import Network, address_int, network_from, segments
+from ewdetect.resolve import resolve_rule
+from ewdetect.yamlfile import dump, parse_documents
+
+ROOT = Path(__file__).parents[1]
+SOURCES = ("flow", "suricata_eve", "zeek_conn")
+DIALECTS = {"lucene": "elastic", "esql": "elastic", "spl": "splunk"}
+
+
+@cache
+def fields() -> Mapping[str, Field]:
+    return load_fields()
+
+
+@cache
+def office() -> Network:
+    return load_network(ROOT / "fixtures" / "networks" / "office.yml", fields())
+
+
+@cache
+def source(name: str) -> Source:
+    return load_source(name, fields())
+
+
+@cache
+def pack() -> Pack:
+    return load_pack([ROOT / "rules"], fields())
+
+
+def network(text: str) -> Network:
+    return network_from(parse_documents(text, "network.yml")[0], context_fields(fields()))
+
+
+def rule(selection: Any, condition: Any = "selection", **others: Any) -> Rule:
+    """An event rule of one selection, or of more in `others`."""
+    meta = others.pop("ewdetect", {})
+    body = {"title": "Test", "name": "probe", "id": "0b0e3ab8-17d6-4d6d-8d0a-1b3f7b1f7b11", "status": "test",
+            "logsource": {"category": "network", "service": "connection"}, "level": "low",
+            "detection": {"selection": selection, **others, "condition": condition}, "ewdetect": meta}
+    document = parse_documents(dump(body), "probe.yml")[0]
+    return Rule("probe", str(body["id"]), Kind.EVENT, "Test", "low", "test", document.data, document)
+
+
+def sigma_filter(selection: Any) -> Rule:
+    """A Sigma filter that takes `selection` away from every rule."""
+    body = {"title": "Filter", "name": "less", "id": "0b0e3ab8-17d6-4d6d-8d0a-1b3f7b1f7b12",
+            "logsource": {"category": "network", "service": "connection"},
+            "filter": {"rules": "any", "selection": selection, "condition": "not selection"}}
+    document = parse_documents(dump(body), "less.yml")[0]
+    return Rule("less", str(body["id"]), Kind.FILTER, "Filter", "", "", document.data, document, ("any",))
+
+
+def converted(asked: Rule, dialect: str, source_name: str = "flow", context: str = "inline",
+              where: Network | None = None, filters: tuple[Rule, ...] = ()) -> Query:
+    world = Pack({**pack().rules, asked.name: asked}, filters)
+    resolved = resolve_rule(asked, world, source(source_name), office() if where is None else where)
+    return convert_rule(resolved, backend(DIALECTS[dialect]), context, dialect)
+
+
+def predicate(asked: Rule, dialect: str, **how: Any) -> str:
+    """The part of the query after the source's own conditions."""
+    text = converted(asked, dialect, **how).text
+    return text.partition(" AND " if dialect != "spl" else ' AND sourcetype="ewdetect:flow" AND ')[2].partition(" | KEEP")[0]
+
+
+# ---------------------------------------------------------------- flows
+
+PORTS = (22, 53, 445, 3389, 5432, 1433, 49152, 3, 8)
+FLAGS = (0x02, 0x12, 0x14, 0x1A, 0x1B, 0x1E, 0x00, 0x04, 0x06, 0x16, 0x3A, 0x5F)
+STATES = ("SF", "S0", "S1", "S2", "S3", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH", None)
+
+
+def addresses(where: Network) -> list[str]:
+    """Every edge of every segment, both sides of it, and some addresses of no entry."""
+    from ewdetect.engine.addresses import spell
+    numbers = {n + step for s in segments(where) for n in (s.first, s.last) for step in (-1, 0, 1)}
+    outside = ["8.8.8.8", "224.0.0.5", "255.255.255.255", "ff02::1", "2001:db8::1", "10.255.255.255"]
+    return sorted({spell(n) for n in numbers if 0 < n < 2**128} | set(outside))
+
+
+def raw_flows(name: str, where: Network, count: int, seed: int = 7) -> Iterator[dict[str, Any]]:
+    """Raw values of one sensor. Missing ones are None."""
+    chance, places = random.Random(seed), addresses(where)
+    for _ in range(count):
+        src, dst = chance.choice(places), chance.choice(places)
+        yield {"id": str(chance.randrange(10**6)), "src": src, "dst": dst, "sport": chance.choice(PORTS),
+               "dport": chance.choice(PORTS), "proto": chance.choice(("tcp", "tcp", "udp", "icmp")),
+               "packets": chance.choice((0, 0, 1, 5, None)), "bytes": chance.choice((0, 100, 9000, None)),
+               "state": chance.choice(STATES if name == "zeek_conn" else ("new", "established", "closed")),
+               "ts": f"{chance.choice(FLAGS):02x}", "tc": f"{chance.choice(FLAGS):02x}",
+               "outcome": chance.choice(("established", "failed", "denied", "unknown")),
+               "duration": chance.choice((0.5, 3600, 7200, None))}
+
+
+def by_path(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The raw values that the outcome's cases look at, by their paths in source.yml."""
+    if name == "zeek_conn":
+        return {"proto": raw["proto"], "conn_state": raw["state"], "resp_pkts": raw["packets"]}
+    tcp = raw["proto"] == "tcp"
+    return {"proto": raw["proto"].upper(), "flow/pkts_toclient": raw["packets"],
+            "tcp/tcp_flags_ts": raw["ts"] if tcp else None, "tcp/tcp_flags_tc": raw["tc"] if tcp else None}
+
+
+def holds(term: Term, values: Mapping[str, Any]) -> bool:
+    value = values.get(term.path)
+    if value is None:
+        return False
+    match term.operator:
+        case "bits":
+            return int(value, 16) & term.values[0] == term.values[0]
+        case "nobits":
+            return int(value, 16) & term.values[0] == 0
+        case "":
+            return value in term.values
+    return bool(getattr(operator, {"gt": "gt", "gte": "ge", "lt": "lt", "lte": "le"}[term.operator])(value, term.values[0]))
+
+
+def outcome(name: str, raw: Mapping[str, Any]) -> Any:
+    spec, values = source(name).fields["flow.outcome"], by_path(name, raw) if name != "flow" else {}
+    if name == "flow":
+        return raw["outcome"]
+    return next((c.result for c in spec.cases if all(holds(t, values) for t in c.terms)), spec.otherwise)
+
+
+def context_of(where: Network, address: str) -> Mapping[str, Any]:
+    number = address_int(address)
+    return next((s.attributes for s in segments(where) if s.first <= number <= s.last), where.defaults)
+
+
+def canonical(name: str, raw: Mapping[str, Any], where: Network) -> dict[str, Any]:
+    """The flow that rules mean, with its context and derived fields."""
+    icmp, v6 = raw["proto"] == "icmp", ":" in raw["src"]
+    flow = {"source.ip": raw["src"], "destination.ip": raw["dst"], "flow.outcome": outcome(name, raw),
+            "network.transport": "ipv6-icmp" if icmp and v6 else raw["proto"], "destination.packets": raw["packets"],
+            "source.port": None if icmp else raw["sport"], "destination.port": None if icmp else raw["dport"],
+            "icmp.type": raw["sport"] if icmp else None, "icmp.code": raw["dport"] if icmp else None,
+            "source.bytes": raw["bytes"], "event.duration": raw["duration"], "event.id": raw["id"],
+            "network.state": raw["state"] and raw["state"].lower(), "network.type": "ipv6" if v6 else "ipv4"}
+    sides = {side: context_of(where, flow[f"{side}.ip"]) for side in ("source", "destination")}
+    flow |= {f"{side}.{key}": value for side, has in sides.items() for key, value in has.items()}
+    return flow | _derived(flow, sides)
+
+
+def _derived(flow: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    from ipaddress import ip_address
+    groups = {s: ip_address(flow[f"{s}.ip"]).is_multicast or flow[f"{s}.ip"] == "255.255.255.255" for s in sides}
+    inside = tuple(has["is_internal"] and not groups[s] for s, has in sides.items())
+    scope = {(True, True): "internal", (False, False): "external", (False, True): "inbound", (True, False): "outbound"}
+    a, b = sides.values()
+    return {"network.scope": scope[inside], **{
+        f"network.cross_{key}": bool(a[key] and b[key] and "unknown" not in (a[key], b[key]) and a[key] != b[key])
+        for key in ("zone", "env")}}
+
+
+def document(name: str, raw: Mapping[str, Any], flow: Mapping[str, Any], siem: str, enriched: bool) -> dict[str, Any]:
+    """The flow as the SIEM holds it."""
+    made = _DOCUMENTS[name, siem](raw, flow)
+    if enriched:
+        made |= {_enriched(siem, key): value for key, value in flow.items() if _is_context(key)}
+    return {key: value for key, value in made.items() if value is not None}
+
+
+def _is_context(name: str) -> bool:
+    field = fields().get(name)
+    return field is not None and (field.origin == "context" or name in ("network.scope", "network.cross_zone", "network.cross_env"))
+
+
+def _enriched(siem: str, name: str) -> str:
+    if siem == "elastic":
+        return f"ew.{name}"
+    if name.startswith("network."):
+        return "ew_" + name.removeprefix("network.")
+    side, _, attribute = name.partition(".")
+    return {"source": "src", "destination": "dest"}[side] + "_" + {"criticality": "priority"}.get(attribute, attribute)
+
+
+def _five(flow: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: flow[key] for key in (
+        "source.ip", "source.port", "destination.ip", "destination.port", "network.transport", "source.bytes",
+        "destination.packets", "event.id")}
+
+
+def _nanoseconds(flow: Mapping[str, Any]) -> Any:
+    return flow["event.duration"] and int(flow["event.duration"] * 1_000_000_000)
+
+
+def _flow_elastic(raw: Mapping[str, Any], flow: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{k: v for k, v in flow.items() if fields()[k].origin == "record"}, "data_stream.dataset": "ewdetect.flow"}
+
+
+def _flow_splunk(raw: Mapping[str, Any], flow: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_flow_elastic(raw, flow), "index": "ewdetect", "sourcetype": "ewdetect:flow"}
+
+
+def _zeek_elastic(raw: Mapping[str, Any], flow: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_five(flow), "network.transport": raw["proto"], "zeek.connection.state": raw["state"],
+            "zeek.connection.icmp.type": flow["icmp.type"], "zeek.connection.icmp.code": flow["icmp.code"],
+            "event.duration": _nanoseconds(flow), "data_stream.dataset": "zeek.connection"}
+
+
+def _zeek_splunk(raw: Mapping[str, Any], flow: Mapping[str, Any]) -> dict[str, Any]:
+    return {"index": "zeek", "sourcetype": "bro:conn:json", "id.orig_h": raw["src"], "id.orig_p": raw["sport"],
+            "id.resp_h": raw["dst"], "id.resp_p": raw["dport"], "proto": raw["proto"], "conn_state": raw["state"],
+            "resp_pkts": raw["packets"], "orig_ip_bytes": raw["bytes"], "duration": raw["duration"], "uid": raw["id"]}
+
+
+def _suricata_elastic(raw: Mapping[str, Any], flow: Mapping[str, Any]) -> dict[str, Any]:
+    flags = by_path("suricata_eve", raw)
+    return {**_five(flow), "suricata.eve.flow.state": raw["state"], "suricata.eve.event_type": "flow",
+            "suricata.eve.icmp_type": flow["icmp.type"], "suricata.eve.icmp_code": flow["icmp.code"],
+            "suricata.eve.tcp.tcp_flags_ts": flags["tcp/tcp_flags_ts"], "event.duration": _nanoseconds(flow),
+            "suricata.eve.tcp.tcp_flags_tc": flags["tcp/tcp_flags_tc"], "data_stream.dataset": "suricata.eve"}
+
+
+def _suricata_splunk(raw: Mapping[str, Any], flow: Mapping[str, Any]) -> dict[str, Any]:
+    flags = by_path("suricata_eve", raw)
+    return {"index": "suricata", "sourcetype": "suricata", "event_type": "flow", "src_ip": raw["src"],
+            "src_port": flow["source.port"], "dest_ip": raw["dst"], "dest_port": flow["destination.port"],
+            "proto": flow["network.transport"].upper(), "flow.pkts_toclient": raw["packets"],
+            "flow.bytes_toserver": raw["bytes"], "flow.state": raw["state"], "icmp_type": flow["icmp.type"],
+            "icmp_code": flow["icmp.code"], "tcp.tcp_flags_ts": flags["tcp/tcp_flags_ts"],
+            "tcp.tcp_flags_tc": flags["tcp/tcp_flags_tc"]}
+
+
+_DOCUMENTS = {("flow", "elastic"): _flow_elastic, ("flow", "splunk"): _flow_splunk,
+              ("zeek_conn", "elastic"): _zeek_elastic, ("zeek_conn", "splunk"): _zeek_splunk,
+              ("suricata_eve", "elastic"): _suricata_elastic, ("suricata_eve", "splunk"): _suricata_splunk}

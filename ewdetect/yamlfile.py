@@ -120,6 +120,7 @@ class _Builder:
             return self._mapping(node, path, aliased)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*path, i), aliased) for i, item in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node)
 
     def _guard(self, node: yaml.Node, path: Path_, aliased: bool) -> None:

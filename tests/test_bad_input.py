@@ -48,7 +48,9 @@ def read(name: str, *paths: str | Path) -> tuple[ReadReport, list[dict[str, Any]
         cursor = engine._db.execute(
             'SELECT f.*, a.ip AS "source number", b.ip AS "destination number" FROM flow f '
             'JOIN (SELECT DISTINCT id, ip FROM address) a ON a.id = f."source.ip" '
-            'JOIN (SELECT DISTINCT id, ip FROM address) b ON b.id = f."destination.ip" ORDER BY "event.start", "event.id"')
+            'JOIN (SELECT DISTINCT id, ip FROM address) b ON b.id = f."destination.ip" '
+            'ORDER BY "event.start", "event.id"'
+        )
         names = [c[0] for c in cursor.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     assert report.read == report.kept + report.passed + sum(report.dropped.values())
@@ -126,8 +128,14 @@ V4_MAPPED = 0xFFFF << 32
 
 
 def test_both_families_and_every_spelling_are_one_form(tmp_path: Path) -> None:
-    _, rows = read_eve(tmp_path, eve(1, src_ip="10.10.0.1"), eve(2, src_ip="::ffff:10.10.0.1"), eve(3, src_ip="fd00:10::1"),
-                       eve(4, src_ip="FD00:0010:0000:0000:0000:0000:0000:0001"), eve(5, src_ip="fe80::1%eth0"))
+    _, rows = read_eve(
+        tmp_path,
+        eve(1, src_ip="10.10.0.1"),
+        eve(2, src_ip="::ffff:10.10.0.1"),
+        eve(3, src_ip="fd00:10::1"),
+        eve(4, src_ip="FD00:0010:0000:0000:0000:0000:0000:0001"),
+        eve(5, src_ip="fe80::1%eth0"),
+    )
     numbers = [r["source number"] for r in rows]
     assert numbers[0] == numbers[1] == V4_MAPPED + 0x0A0A0001
     assert numbers[2] == numbers[3] == 0xFD000010 << 96 | 1
@@ -175,7 +183,9 @@ def test_the_wrong_source_for_a_file(tmp_path: Path) -> None:
     path.write_text("#separator \\x09\n#fields\tts\tuid\n1.0\tC1\n", encoding="utf-8")
     with pytest.raises(Rejected) as refused:
         read("suricata_eve", path)
-    assert [(p.code, p.location and p.location.path) for p in refused.value.problems] == [("flows/wrong-source", str(path))]
+    assert [(p.code, p.location and p.location.path) for p in refused.value.problems] == [
+        ("flows/wrong-source", str(path))
+    ]
 
 
 def test_another_sensors_json_is_not_passed_over_in_silence(tmp_path: Path) -> None:
@@ -211,10 +221,16 @@ CSV = "event.id,event.start,source.ip,destination.ip,destination.port,network.tr
 
 def test_csv_with_a_torn_line_and_protocol_numbers(tmp_path: Path) -> None:
     path = tmp_path / "flows.csv"
-    path.write_text(CSV + "a,2026-01-15T10:00:00Z,10.10.0.1,10.30.0.1,22,6\nb,torn\nc,2026-01-15T10:00:01Z,10.10.0.1,10.30.0.1,,1\n",
-                    encoding="utf-8")
+    path.write_text(
+        CSV
+        + "a,2026-01-15T10:00:00Z,10.10.0.1,10.30.0.1,22,6\nb,torn\nc,2026-01-15T10:00:01Z,10.10.0.1,10.30.0.1,,1\n",
+        encoding="utf-8",
+    )
     report, rows = read("flow", path)
-    assert [(r["event.id"], r["network.transport"], r["destination.port"]) for r in rows] == [("a", "tcp", 22), ("c", "icmp", None)]
+    assert [(r["event.id"], r["network.transport"], r["destination.port"]) for r in rows] == [
+        ("a", "tcp", 22),
+        ("c", "icmp", None),
+    ]
     assert report.dropped == {"ragged": 1} and [p.line for p in report.places] == [3]
 
 
@@ -223,7 +239,9 @@ def test_a_misspelt_column_is_refused(tmp_path: Path) -> None:
     path.write_text(CSV.replace("destination.port", "destination.prot"), encoding="utf-8")
     with pytest.raises(Rejected) as refused:
         read("flow", path)
-    assert [(p.code, p.fix) for p in refused.value.problems] == [("flows/unknown-column", "did you mean `destination.port`?")]
+    assert [(p.code, p.fix) for p in refused.value.problems] == [
+        ("flows/unknown-column", "did you mean `destination.port`?")
+    ]
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -233,27 +251,65 @@ def test_parquet(tmp_path: Path) -> None:
             '10.10.0.1' AS "source.ip", 'fd00:30::1' AS "destination.ip", 445::USMALLINT AS "destination.port",
             1::BIGINT AS "source.bytes") TO '{path}'""")
     report, rows = read("flow", path)
-    assert report.kept == 1 and rows[0]["event.start"] % 1_000_000 == 250_000 and rows[0]["destination.zone"] == "servers"
+    assert (
+        report.kept == 1 and rows[0]["event.start"] % 1_000_000 == 250_000 and rows[0]["destination.zone"] == "servers"
+    )
 
 
-ZEEK = ("#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n#open\t2026-01-15-10-00-00\n"
-        "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tservice\tduration\torig_bytes\tresp_bytes\t"
-        "conn_state\thistory\torig_pkts\torig_ip_bytes\tresp_pkts\tresp_ip_bytes\n")
+ZEEK = (
+    "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n"
+    "#open\t2026-01-15-10-00-00\n"
+    "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tservice\tduration\torig_bytes\tresp_bytes\t"
+    "conn_state\thistory\torig_pkts\torig_ip_bytes\tresp_pkts\tresp_ip_bytes\n"
+)
 
 
 def zeek(uid: str, proto: str = "tcp", state: str = "SF", **columns: str) -> str:
-    row = {"ts": "1768471200.250000", "uid": uid, "oh": "10.10.0.1", "op": "40000", "rh": "10.30.0.1", "rp": "22", "proto": proto,
-           "service": "-", "duration": "1.5", "ob": "10", "rb": "20", "state": state, "history": "ShADadFf", "opk": "5", "oib": "300",
-           "rpk": "4", "rib": "400"}
+    row = {
+        "ts": "1768471200.250000",
+        "uid": uid,
+        "oh": "10.10.0.1",
+        "op": "40000",
+        "rh": "10.30.0.1",
+        "rp": "22",
+        "proto": proto,
+        "service": "-",
+        "duration": "1.5",
+        "ob": "10",
+        "rb": "20",
+        "state": state,
+        "history": "ShADadFf",
+        "opk": "5",
+        "oib": "300",
+        "rpk": "4",
+        "rib": "400",
+    }
     return "\t".join((row | columns).values())
 
 
 def test_zeek_tsv_and_json_say_the_same(tmp_path: Path) -> None:
     (tmp_path / "conn.log").write_text(ZEEK + zeek("C1") + "\n#close\t2026-01-15-11-00-00\n", encoding="utf-8")
-    record = {"ts": 1768471200.25, "uid": "C1", "proto": "tcp", "duration": 1.5, "orig_bytes": 10, "resp_bytes": 20,
-              "conn_state": "SF", "history": "ShADadFf", "orig_pkts": 5, "orig_ip_bytes": 300, "resp_pkts": 4, "resp_ip_bytes": 400}
+    record = {
+        "ts": 1768471200.25,
+        "uid": "C1",
+        "proto": "tcp",
+        "duration": 1.5,
+        "orig_bytes": 10,
+        "resp_bytes": 20,
+        "conn_state": "SF",
+        "history": "ShADadFf",
+        "orig_pkts": 5,
+        "orig_ip_bytes": 300,
+        "resp_pkts": 4,
+        "resp_ip_bytes": 400,
+    }
     for mark in (".", "_"):
-        ends = {f"id{mark}orig_h": "10.10.0.1", f"id{mark}orig_p": 40000, f"id{mark}resp_h": "10.30.0.1", f"id{mark}resp_p": 22}
+        ends = {
+            f"id{mark}orig_h": "10.10.0.1",
+            f"id{mark}orig_p": 40000,
+            f"id{mark}resp_h": "10.30.0.1",
+            f"id{mark}resp_p": 22,
+        }
         (tmp_path / "conn.json").write_text(lines([record | ends]), encoding="utf-8")
         assert read("zeek_conn", tmp_path / "conn.log")[1] == read("zeek_conn", tmp_path / "conn.json")[1]
 
@@ -273,8 +329,14 @@ def test_zeek_states_become_outcomes(tmp_path: Path) -> None:
 
 def test_zeek_icmp_has_a_type_and_no_ports(tmp_path: Path) -> None:
     path = tmp_path / "conn.log"
-    path.write_text(ZEEK + zeek("C1", "icmp", "OTH", op="8", rp="0") + "\n"
-                    + zeek("C2", "icmp", "OTH", op="128", rp="0", oh="fd00:10::1", rh="fd00:30::1") + "\n", encoding="utf-8")
+    path.write_text(
+        ZEEK
+        + zeek("C1", "icmp", "OTH", op="8", rp="0")
+        + "\n"
+        + zeek("C2", "icmp", "OTH", op="128", rp="0", oh="fd00:10::1", rh="fd00:30::1")
+        + "\n",
+        encoding="utf-8",
+    )
     _, rows = read("zeek_conn", path)
     assert [(r["network.transport"], r["icmp.type"], r["source.port"], r["destination.port"]) for r in rows] == [
         ("icmp", 8, None, None), ("ipv6-icmp", 128, None, None)]
@@ -312,13 +374,23 @@ def test_inverted_flows_are_turned_round_on_evidence(case: str, tmp_path: Path) 
 
 EVE_OUTCOMES: Mapping[str, tuple[dict[str, Any], str]] = {
     "answered": ({}, "established"),
-    "a SYN and nothing else": ({"flow__pkts_toclient": 0, "tcp__tcp_flags_ts": "02", "tcp__tcp_flags_tc": "00"}, "failed"),
+    "a SYN and nothing else": (
+        {"flow__pkts_toclient": 0, "tcp__tcp_flags_ts": "02", "tcp__tcp_flags_tc": "00"},
+        "failed",
+    ),
     "refused with RST": ({"tcp__tcp_flags_ts": "02", "tcp__tcp_flags_tc": "14"}, "failed"),
     "reset after it was open": ({"tcp__tcp_flags_ts": "1a", "tcp__tcp_flags_tc": "1e"}, "established"),
-    "only the client's side seen": ({"flow__pkts_toclient": 0, "tcp__tcp_flags_ts": "1b", "tcp__tcp_flags_tc": "00"}, "established"),
-    "picked up in the middle, one-sided": ({"flow__pkts_toclient": 0, "tcp__tcp_flags_ts": "00", "src_port": 50000}, "unknown"),
+    "only the client's side seen": (
+        {"flow__pkts_toclient": 0, "tcp__tcp_flags_ts": "1b", "tcp__tcp_flags_tc": "00"},
+        "established",
+    ),
+    "picked up in the middle, one-sided": (
+        {"flow__pkts_toclient": 0, "tcp__tcp_flags_ts": "00", "src_port": 50000},
+        "unknown",
+    ),
     "UDP without an answer": ({"proto": "UDP", "tcp": None, "flow__pkts_toclient": 0}, "failed"),
-    "UDP with an answer": ({"proto": "UDP", "tcp": None}, "established")}
+    "UDP with an answer": ({"proto": "UDP", "tcp": None}, "established"),
+}
 
 
 @pytest.mark.parametrize("case", EVE_OUTCOMES)
@@ -327,9 +399,16 @@ def test_suricata_outcomes(case: str, tmp_path: Path) -> None:
     assert read_eve(tmp_path, eve(1, **changes))[1][0]["flow.outcome"] == outcome
 
 
-SCOPES = {("10.10.0.1", "10.30.0.1"): "internal", ("10.10.0.1", "8.8.8.8"): "outbound", ("8.8.8.8", "10.30.0.1"): "inbound",
-          ("8.8.8.8", "9.9.9.9"): "external", ("10.10.0.1", "224.0.0.251"): "outbound", ("10.10.0.1", "203.0.113.9"): "internal",
-          ("fd00:10::1", "fd00:30::1"): "internal", ("fd00:10::1", "ff02::1"): "outbound"}
+SCOPES = {
+    ("10.10.0.1", "10.30.0.1"): "internal",
+    ("10.10.0.1", "8.8.8.8"): "outbound",
+    ("8.8.8.8", "10.30.0.1"): "inbound",
+    ("8.8.8.8", "9.9.9.9"): "external",
+    ("10.10.0.1", "224.0.0.251"): "outbound",
+    ("10.10.0.1", "203.0.113.9"): "internal",
+    ("fd00:10::1", "fd00:30::1"): "internal",
+    ("fd00:10::1", "ff02::1"): "outbound",
+}
 
 
 def test_scope_follows_the_context(tmp_path: Path) -> None:
@@ -338,10 +417,14 @@ def test_scope_follows_the_context(tmp_path: Path) -> None:
 
 
 def test_a_cross_is_between_two_known_values(tmp_path: Path) -> None:
-    world = network("name: two\nnetworks:\n  - {cidr: 10.10.0.0/16, zone: a, env: prod}\n  - {cidr: 10.30.0.0/16, zone: b}\n")
+    world = network(
+        "name: two\nnetworks:\n  - {cidr: 10.10.0.0/16, zone: a, env: prod}\n  - {cidr: 10.30.0.0/16, zone: b}\n"
+    )
     path = tmp_path / "eve.json"
     path.write_text(lines([eve(1), eve(2, dest_ip="10.99.0.1")]), encoding="utf-8")
     with Engine(fields(), orientation()) as engine:
         engine.read(source("suricata_eve"), [str(path)], world, fields())
-        rows = engine._db.execute('SELECT "network.cross_zone", "network.cross_env" FROM flow ORDER BY "event.id"').fetchall()
+        rows = engine._db.execute(
+            'SELECT "network.cross_zone", "network.cross_env" FROM flow ORDER BY "event.id"'
+        ).fetchall()
     assert rows == [(True, False), (False, False)]

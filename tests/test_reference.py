@@ -1,4 +1,4 @@
-"""The engine against the definition: docs/semantics.md written down naively, and random flows that sit on every edge."""
+"""The engine against docs/semantics.md written down naively, over random flows that sit on every edge."""
 
 from __future__ import annotations
 
@@ -99,10 +99,16 @@ def test_temporal_counts_the_rules_that_hit(rows: list[dict[str, Any]], needed: 
     wanted = [f for f in flows if f["destination.port"] == 22 or (f["source.bytes"] or 0) >= 5]
 
     def holds(window: list[Flow]) -> bool:
-        return any(f["destination.port"] == 22 for f in window) + any((f["source.bytes"] or 0) >= 5 for f in window) >= needed
+        return (
+            any(f["destination.port"] == 22 for f in window) + any((f["source.bytes"] or 0) >= 5 for f in window)
+            >= needed
+        )
 
-    documents = [event_rule("ssh", {"destination.port": 22}), event_rule("big", {"source.bytes|gte": 5}),
-                 correlation("both", "temporal", ["ssh", "big"], f"{T}s", group_by=["source.ip"], condition={"gte": needed})]
+    documents = [
+        event_rule("ssh", {"destination.port": 22}),
+        event_rule("big", {"source.bytes|gte": 5}),
+        correlation("both", "temporal", ["ssh", "big"], f"{T}s", group_by=["source.ip"], condition={"gte": needed}),
+    ]
     assert found(flows, documents, "both") == sorted(episodes(wanted, by_source, holds))
 
 
@@ -144,7 +150,9 @@ def test_a_pivot_goes_on_to_another_host(hops: list[tuple[float, str, str]]) -> 
             first = [f for f in flows if f["destination.ip"] == pivot]
             second = [f for f in flows if f["source.ip"] == pivot]
 
-            def chained(low: int, high: int, first: list[dict[str, Any]] = first, second: list[dict[str, Any]] = second) -> bool:
+            def chained(
+                low: int, high: int, first: list[dict[str, Any]] = first, second: list[dict[str, Any]] = second
+            ) -> bool:
                 return any(low <= a["event.start"] < b["event.start"] <= high and a["source.ip"] != b["destination.ip"]
                            for a in first for b in second)
 
@@ -152,7 +160,9 @@ def test_a_pivot_goes_on_to_another_host(hops: list[tuple[float, str, str]]) -> 
             for t in sorted({f["event.start"] for f in first + second}):
                 now = chained(t - T * 1_000_000 + 1, t)
                 if now and not (before and chained(t - T * 1_000_000, t - 1)):
-                    inside = frozenset(f["event.id"] for f in first + second if t - T * 1_000_000 < f["event.start"] <= t)
+                    inside = frozenset(
+                        f["event.id"] for f in first + second if t - T * 1_000_000 < f["event.start"] <= t
+                    )
                     yield (pivot,), t, inside
                 before = now
 
@@ -186,7 +196,9 @@ def test_a_correlation_of_a_correlation_starts_at_the_crossing(rows: list[dict[s
 
 
 def test_suppression_is_a_count_of_one() -> None:
-    rule = event_rule("touch", {"destination.port": 22}) | {"ewdetect": {"suppress": {"by": ["source.ip"], "for": f"{T}s"}}}
+    rule = event_rule("touch", {"destination.port": 22}) | {
+        "ewdetect": {"suppress": {"by": ["source.ip"], "for": f"{T}s"}}
+    }
     flows = [flow(i, t, destination_port=22) for i, t in enumerate([0, 5, 14.999999, 25, 60])]
     assert [a.crossing - DAY for a in alerts(flows, [rule], "touch")] == [0, 25_000_000, 60_000_000]
     assert [a.end - DAY for a in alerts(flows, [rule], "touch")] == [14_999_999, 25_000_000, 60_000_000]

@@ -68,7 +68,11 @@ def event_rule(name: str, selection: Any, condition: str = "selection", **more: 
 def correlation(name: str, kind: str, rules: Sequence[str], timespan: str, **more: Any) -> dict[str, Any]:
     """A correlation; `group_by` in more is its group-by."""
     body = {k.replace("_", "-"): v for k, v in more.items()}
-    return {"title": name, "name": name, "correlation": {"type": kind, "rules": list(rules), "timespan": timespan, **body}}
+    return {
+        "title": name,
+        "name": name,
+        "correlation": {"type": kind, "rules": list(rules), "timespan": timespan, **body},
+    }
 
 
 def open_office(flows: Sequence[Mapping[str, Any]]) -> Engine:

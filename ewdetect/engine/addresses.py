@@ -43,7 +43,8 @@ MACROS = (
     """CREATE OR REPLACE MACRO ewd_v6(t) AS
     list_transform([ewd_hextets(t)], lambda h:
         CASE WHEN len(h) = 8 AND len(list_filter(h, lambda x: regexp_full_match(x, '[0-9a-f]{1,4}'))) = 8
-             THEN list_reduce(list_transform(h, lambda x: CAST('0x' || x AS UHUGEINT)), lambda m, n: m * 65536 + n) END)[1]""",
+             THEN list_reduce(list_transform(h, lambda x: CAST('0x' || x AS UHUGEINT)),
+                              lambda m, n: m * 65536 + n) END)[1]""",
     f"""CREATE OR REPLACE MACRO ewd_ip(t) AS
     CASE WHEN contains(t, ':') THEN
         list_transform([ewd_dotted_tail(lower(split_part(t, '%', 1)))], lambda u: ewd_v6(u))[1]
@@ -62,7 +63,7 @@ def load_segments(db: duckdb.DuckDBPyConnection, network: Network, context: Sequ
     path = scratch / "segments.jsonl"
     with path.open("w", encoding="utf-8") as out:
         for segment in segments(network):
-            row = {"first": str(segment.first), "last": str(segment.last)}
+            row: dict[str, Any] = {"first": str(segment.first), "last": str(segment.last)}
             row |= {f.name: segment.attributes.get(f.name) for f in context}
             out.write(json.dumps(row) + "\n")
     columns = {"first": "UHUGEINT", "last": "UHUGEINT"} | {f.name: _TYPES[f.type] for f in context}

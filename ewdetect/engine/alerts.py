@@ -13,38 +13,43 @@ from ewdetect.flows.sql import name
 from ewdetect.model import Alert, Field, Rule
 from ewdetect.plan import Key, Selection, Stage
 
-SAMPLES = 5
-
 # What a flow is called in evidence: the sensor's id, or its number in the order of reading.
 _ID = 'coalesce(f."event.id", \'#\' || (f.rowid + 1))'
 
 
-def collect(db: duckdb.DuckDBPyConnection, rule: Rule, stage: Stage, fields: Mapping[str, Field]) -> list[Alert]:
-    """Alerts in the order of their crossings. Memory grows with alerts and their evidence, not with flows."""
+def collect(db: duckdb.DuckDBPyConnection, rule: Rule, stage: Stage, fields: Mapping[str, Field], shown: int,
+            ) -> list[Alert]:
+    """Alerts in the order of their crossings, each with its first `shown` flows.
+
+    Memory grows with alerts and their evidence, not with flows.
+    """
     keys = () if isinstance(stage, Selection) else stage.keys
-    rows = db.execute(_bundles(stage, keys)).fetchall()
+    rows = db.execute(_bundles(stage, keys, shown)).fetchall()
     if not rows:
         return []
     addresses = _Addresses(db)
-    samples = _samples(db, {seq for row in rows for seq in row[3]}, fields, addresses)
+    samples = _samples(db, {seq for row in rows for seq in row[3]}, fields, addresses) if shown else {}
     alerts = []
     for crossing, end, ids, seqs, start, value, *values in rows:
         group = {key.name: _shown(v, _is_ip(key, fields), addresses) for key, v in zip(keys, values, strict=True)}
-        shown = tuple(samples[s] for s in seqs)
-        alerts.append(Alert(rule, group, start, crossing, end, value, tuple(ids), shown, _context(shown, group, addresses)))
+        flows = tuple(samples[s] for s in seqs)
+        context = _context(flows, group, addresses) if shown else {}
+        alerts.append(Alert(rule, group, start, crossing, end, value, tuple(ids), flows, context))
     return alerts
 
 
-def _bundles(stage: Stage, keys: Sequence[Key]) -> str:
+def _bundles(stage: Stage, keys: Sequence[Key], shown: int) -> str:
     """One row for each alert: crossing, end, ids, first rows, start, value and the keys."""
     if isinstance(stage, Selection):
-        return (f"SELECT t, t, [{_ID}], [f.ref], t, NULL FROM (SELECT *, ref AS rowid FROM {hits(stage.name)}) f "
-                "ORDER BY t, f.ref")
+        flows = f"(SELECT *, ref AS rowid FROM {hits(stage.name)}) f"
+        return f"SELECT t, t, [{_ID}], [f.ref][1:{shown}], t, NULL FROM {flows} ORDER BY t, f.ref"
     named = "".join(f", any_value(h.{name(k.name)})" for k in keys)
-    return (f'SELECT any_value(h.t), any_value(h."end"), list({_ID} ORDER BY f."event.start", f.rowid), '
-            f'list(f.rowid ORDER BY f."event.start", f.rowid)[1:{SAMPLES}], min(f."event.start"), any_value(h.value){named} '
-            f"FROM {hits(stage.name)} h JOIN {evidence(stage.name)} e ON e.ref = h.ref JOIN flow f ON f.rowid = e.seq "
-            "GROUP BY h.ref ORDER BY 1, h.ref")
+    return (
+        f'SELECT any_value(h.t), any_value(h."end"), list({_ID} ORDER BY f."event.start", f.rowid), '
+        f'list(f.rowid ORDER BY f."event.start", f.rowid)[1:{shown}], min(f."event.start"), any_value(h.value){named} '
+        f"FROM {hits(stage.name)} h JOIN {evidence(stage.name)} e ON e.ref = h.ref JOIN flow f ON f.rowid = e.seq "
+        "GROUP BY h.ref ORDER BY 1, h.ref"
+    )
 
 
 def _is_ip(key: Key, fields: Mapping[str, Field]) -> bool:
@@ -63,7 +68,9 @@ class _Addresses(dict[int, Mapping[str, Any]]):
         self._db = db
 
     def __missing__(self, key: int) -> Mapping[str, Any]:
-        cursor = self._db.execute("SELECT * EXCLUDE (spelling, id, is_v4, is_group) FROM address WHERE id = ? LIMIT 1", [key])
+        cursor = self._db.execute(
+            "SELECT * EXCLUDE (spelling, id, is_v4, is_group) FROM address WHERE id = ? LIMIT 1", [key]
+        )
         columns = [c[0] for c in cursor.description or ()]
         row = dict(zip(columns, cursor.fetchone() or (), strict=True))
         self[key] = {"address": spell(row.pop("ip"))} | {k: v for k, v in row.items() if v is not None}
@@ -74,13 +81,15 @@ def _samples(db: duckdb.DuckDBPyConnection, seqs: Iterable[int], fields: Mapping
              addresses: Mapping[int, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
     """Flows by row, in canonical fields, without what is missing."""
     db.execute("CREATE OR REPLACE TEMP TABLE wanted AS SELECT unnest(?::BIGINT[]) AS seq", [list(seqs)])
-    cursor = db.execute(f'SELECT f.rowid, f.* REPLACE ({_ID} AS "event.id") FROM flow f SEMI JOIN wanted w ON w.seq = f.rowid')
+    cursor = db.execute(
+        f'SELECT f.rowid, f.* REPLACE ({_ID} AS "event.id") FROM flow f SEMI JOIN wanted w ON w.seq = f.rowid'
+    )
     columns = [c[0] for c in cursor.description or ()][1:]
     ips = {f.name for f in fields.values() if f.type == "ip"}
-    found = {}
+    found: dict[int, Mapping[str, Any]] = {}
     for seq, *values in cursor.fetchall():
         row = {c: _shown(v, c in ips, addresses) for c, v in zip(columns, values, strict=True) if v is not None}
-        found[seq] = {c: v for c, v in row.items() if c in fields and fields[c].origin == "record" or v is True}
+        found[seq] = {c: v for c, v in row.items() if fields[c].origin == "record" or c == "flow.reversed"}
     return found
 
 

@@ -16,8 +16,8 @@ from ewdetect.network import Network
 
 def open_flows(flows: Sequence[Mapping[str, Any]], network: Network, source: Source, fields: Mapping[str, Field],
                orientation: Orientation) -> Engine:
-    """An engine that has read `flows` (canonical fields; times in microseconds since 1970 UTC). The caller closes it."""
-    engine = Engine(fields, orientation, Settings(threads=1))
+    """An engine that has read `flows`: canonical fields, times in microseconds since 1970 UTC. The caller closes it."""
+    engine = Engine(fields, orientation, Settings(threads=1, samples=0))
     with tempfile.TemporaryDirectory(prefix="ewdetect-") as folder:
         path = Path(folder, "flows.jsonl")
         path.write_text("".join(json.dumps(_row(flow)) + "\n" for flow in flows), encoding="utf-8")

@@ -27,13 +27,18 @@ from ewdetect.plan import plan
 from ewdetect.problems import Location, Problem, Rejected, WorldFailed
 from ewdetect.resolve import ResolvedRule
 
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How much of the machine the engine may use. Beyond `memory` it spills to `folder`, or the temporary folder."""
+    """How much of the machine the engine may use. Beyond `memory` it spills to `folder`, or the temporary folder.
+
+    `samples` is how many of its flows an alert shows; with 0 it carries no context either.
+    """
 
     memory: str = "512MB"
     threads: int | None = None
     folder: Path | None = None
+    samples: int = 5
 
 
 class Engine:
@@ -43,6 +48,7 @@ class Engine:
         settings = settings or Settings()
         self._fields = fields
         self._orientation = orientation
+        self._samples = settings.samples
         self._scratch = tempfile.TemporaryDirectory(prefix="ewdetect-", dir=settings.folder)
         self._folder = Path(self._scratch.name)
         self._made: dict[str, object] = {}
@@ -61,7 +67,9 @@ class Engine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -73,7 +81,7 @@ class Engine:
 
         Raises Rejected where files and source do not fit, WorldFailed where disk or memory run out.
         """
-        context = [f for f in self._context()]
+        context = list(self._context())
         with _world():
             staged = stage(self._db, source, self._fields, expand(paths, self._folder), self._folder)
             load_segments(self._db, network, context, self._folder)
@@ -90,7 +98,7 @@ class Engine:
         with _world():
             for block in blocks:
                 self._make(block)
-            return collect(self._db, resolved.rule, plan(resolved)[-1], self._fields)
+            return collect(self._db, resolved.rule, plan(resolved)[-1], self._fields, self._samples)
 
     def _make(self, block: Block) -> None:
         """Run a block unless the same statements stand on the same inputs already."""
@@ -105,7 +113,9 @@ class Engine:
         for field in self._fields.values():
             side, _, attribute = field.name.partition(".")
             if field.origin == "context" and side == "source":
-                yield Field(attribute, field.type, field.meaning, values=field.values, default=field.default, origin="context")
+                yield Field(
+                    attribute, field.type, field.meaning, values=field.values, default=field.default, origin="context"
+                )
 
     def _report(self, source: Source, staged: Staged, duplicates: int) -> ReadReport:
         counts = dict(self._db.execute("SELECT coalesce(damage, 'kept'), count(*) FROM record GROUP BY 1").fetchall())
@@ -115,15 +125,29 @@ class Engine:
             "SELECT count(*), count_if(\"flow.reversed\"), min(\"event.start\"), max(\"event.start\") FROM flow")
         lost = self._one("SELECT count_if(lost_numbers > 0) FROM record WHERE damage IS NULL")[0]
         rejects = torn_lines(self._db)
-        dropped = counts | {"bad-address": whole - kept - duplicates, "duplicate": duplicates, "ragged": counts.get("ragged", 0) + len(rejects)}
+        dropped = counts | {
+            "bad-address": whole - kept - duplicates,
+            "duplicate": duplicates,
+            "ragged": counts.get("ragged", 0) + len(rejects),
+        }
         lines = counts.keys() or dropped["bad-address"]
         _refuse_strangers(source, staged, kept + passed + duplicates, dropped)
-        places = [*staged.places, *rejects[:PLACES], *(locate(self._db, source, self._fields, staged.files) if lines else ())]
+        places = [
+            *staged.places,
+            *rejects[:PLACES],
+            *(locate(self._db, source, self._fields, staged.files) if lines else ()),
+        ]
         return ReadReport(
-            files=tuple(f.shown for f in staged.files), read=whole + passed + sum(counts.values()) + len(rejects), kept=kept,
-            passed=passed, dropped={k: v for k, v in dropped.items() if v},
+            files=tuple(f.shown for f in staged.files),
+            read=whole + passed + sum(counts.values()) + len(rejects),
+            kept=kept,
+            passed=passed,
+            dropped={k: v for k, v in dropped.items() if v},
             repaired={k: v for k, v in {"reversed": turned, "number": lost}.items() if v},
-            places=tuple(places), first=first, last=last)
+            places=tuple(places),
+            first=first,
+            last=last,
+        )
 
     def _one(self, sql: str) -> tuple[Any, ...]:
         row = self._db.execute(sql).fetchone()

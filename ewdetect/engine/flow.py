@@ -89,7 +89,7 @@ def drop_duplicates(db: duckdb.DuckDBPyConnection) -> int:
         "event.id", "event.start", "event.duration", "source.ip", "source.port", "destination.ip", "destination.port",
         "network.transport", "source.bytes", "destination.bytes"))
     repeated = (f"SELECT hash({same}) AS h FROM flow WHERE \"event.id\" IS NOT NULL GROUP BY h HAVING count(*) > 1")
-    row = db.execute(f"""DELETE FROM flow WHERE rowid IN (
-        SELECT seq FROM (SELECT rowid AS seq, row_number() OVER (PARTITION BY {same} ORDER BY rowid) AS n
-                         FROM flow WHERE "event.id" IS NOT NULL AND hash({same}) IN ({repeated})) WHERE n > 1)""").fetchone()
+    numbered = (f"SELECT rowid AS seq, row_number() OVER (PARTITION BY {same} ORDER BY rowid) AS n FROM flow "
+                f"WHERE \"event.id\" IS NOT NULL AND hash({same}) IN ({repeated})")
+    row = db.execute(f"DELETE FROM flow WHERE rowid IN (SELECT seq FROM ({numbered}) WHERE n > 1)").fetchone()
     return int(row[0]) if row else 0

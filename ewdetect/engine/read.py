@@ -21,8 +21,16 @@ from ewdetect.model import Field
 from ewdetect.problems import Location, Problem, Rejected, suggest
 
 PLACES = 10             # places shown for each kind of damage
-SQL_TYPES = {"ip": "VARCHAR", "string": "VARCHAR", "token": "VARCHAR", "time": "BIGINT", "port": "INTEGER", "integer": "BIGINT",
-             "number": "DOUBLE", "boolean": "BOOLEAN"}
+SQL_TYPES = {
+    "ip": "VARCHAR",
+    "string": "VARCHAR",
+    "token": "VARCHAR",
+    "time": "BIGINT",
+    "port": "INTEGER",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,9 @@ def _salvaged(files: Sequence[FlowFile], scratch: Path) -> tuple[list[FlowFile],
     return kept, places
 
 
-def _fill(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], files: Sequence[FlowFile]) -> None:
+def _fill(
+    db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], files: Sequence[FlowFile]
+) -> None:
     shapes = list(dict.fromkeys(_shape(f) for f in files))
     selects = [_select(source, fields, _relation(db, source, [f for f in files if _shape(f) == s]))
                for s in shapes] or [_select(source, fields, _nothing(source))]
@@ -110,15 +120,14 @@ def _select(source: Source, fields: Mapping[str, Field], relation: str) -> str:
             f"FROM ({_parsed(source, fields, relation)})")
 
 
-def _parsed(source: Source, fields: Mapping[str, Field], relation: str) -> str:
+def _parsed(source: Source, fields: Mapping[str, Field], relation: str, *also: str) -> str:
     """Canonical columns, and for those that can be bad whether the record `has` them at all."""
     made = canonical(source, fields)
     columns = [f"CAST({made.get(f.name, 'NULL')} AS {SQL_TYPES[f.type]}) AS {name(f.name)}"
                for f in fields.values() if f.origin == "record"]
     has = [f"{present(source, f)} AS {_has(f)}" for f in made if fields[f].type in ("time", "port", "integer")]
-    proved = condition(source.proved) if source.proved else "true"
-    return (f"SELECT {', '.join([*columns, *has])}, {proved} AS proved, {condition(source.record)} AS \"#flow\", "
-            f"r.\"#fault\" FROM {relation} r")
+    marks = [f"{condition(source.proved or ())} AS proved", f"{condition(source.record)} AS \"#flow\"", 'r."#fault"']
+    return f"SELECT {', '.join([*also, *columns, *has, *marks])} FROM {relation} r"
 
 
 def _has(field: str) -> str:
@@ -132,9 +141,11 @@ def _lost(field: str) -> str:
 def _damage(source: Source) -> str:
     """The first thing wrong with a parsed record, `passed` for a record of another kind, or NULL."""
     ports = " OR ".join(_lost(p) for p in ("source.port", "destination.port") if p in source.fields) or "false"
-    return (f"CASE WHEN \"#fault\" <> '' THEN \"#fault\" WHEN NOT \"#flow\" THEN 'passed' "
-            f"WHEN {_lost('event.start')} THEN 'bad-time' WHEN \"event.start\" IS NULL THEN 'no-time' "
-            f"WHEN \"source.ip\" IS NULL OR \"destination.ip\" IS NULL THEN 'no-address' WHEN {ports} THEN 'bad-port' END")
+    return (
+        f'CASE WHEN "#fault" <> \'\' THEN "#fault" WHEN NOT "#flow" THEN \'passed\' '
+        f"WHEN {_lost('event.start')} THEN 'bad-time' WHEN \"event.start\" IS NULL THEN 'no-time' "
+        f"WHEN \"source.ip\" IS NULL OR \"destination.ip\" IS NULL THEN 'no-address' WHEN {ports} THEN 'bad-port' END"
+    )
 
 
 # ---------------------------------------------------------------- raw relations
@@ -146,14 +157,16 @@ _IS_OBJECT = "coalesce(json_valid(l), false) AND starts_with(ltrim(l), '{')"
 
 
 def _relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile]) -> str:
-    """A FROM item with every raw path of the source as text, and `#fault`: '' or what keeps the line from being read."""
+    """A FROM item with every raw path of the source as text, and `#fault`: the fault of the line, or ''."""
     paths = "[" + ", ".join(text(f.path) for f in files) + "]"
     gz = ", compression = 'gzip'" if files[0].gzipped else ""
     match files[0].container:
         case Container.ZEEK_TSV:
             return f"(SELECT {_split(source, files[0].header)} FROM read_csv({paths}{gz}, {_LINES}) WHERE {_DATA_LINE})"
         case Container.CSV:
-            return _table(db, source, f"read_csv({paths}{gz}, header = true, all_varchar = true, store_rejects = true)", files)
+            return _table(
+                db, source, f"read_csv({paths}{gz}, header = true, all_varchar = true, store_rejects = true)", files
+            )
         case Container.PARQUET:
             return _table(db, source, f"read_parquet({paths}, union_by_name = true)", files)
     types = column_types(source.raw_paths())
@@ -209,18 +222,21 @@ def _places(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, 
     if not (lines := _numbered(source, file)):
         return []
     address = " OR ".join(f"ewd_ip({name(side)}) IS NULL" for side in ("source.ip", "destination.ip"))
-    parsed = _parsed(source, fields, lines).replace("SELECT ", "SELECT r.line, ", 1)
+    damage = f"coalesce({_damage(source)}, CASE WHEN {address} THEN 'bad-address' END)"
     rows = db.execute(
-        f"SELECT line, damage FROM (SELECT line, coalesce({_damage(source)}, CASE WHEN {address} THEN 'bad-address' END) "
-        f"AS damage FROM ({parsed})) WHERE damage <> 'passed' "
-        f"QUALIFY row_number() OVER (PARTITION BY damage ORDER BY line) <= {PLACES} ORDER BY line").fetchall()
+        f"SELECT line, damage FROM (SELECT line, {damage} AS damage FROM ({_parsed(source, fields, lines, 'r.line')})) "
+        "WHERE damage <> 'passed' "
+        f"QUALIFY row_number() OVER (PARTITION BY damage ORDER BY line) <= {PLACES} ORDER BY line"
+    ).fetchall()
     return [Place(file.shown, line, damage) for line, damage in rows]
 
 
 def _numbered(source: Source, file: FlowFile) -> str:
     """The raw relation of one file with line numbers, or nothing for formats without lines."""
     gz = ", compression = 'gzip'" if file.gzipped else ""
-    numbered = f"SELECT row_number() OVER () AS line, l FROM read_csv({text(file.path)}{gz}, {_LINES}, parallel = false)"
+    numbered = (
+        f"SELECT row_number() OVER () AS line, l FROM read_csv({text(file.path)}{gz}, {_LINES}, parallel = false)"
+    )
     if file.container is Container.ZEEK_TSV:
         return f"(SELECT line, {_split(source, file.header)} FROM ({numbered}) WHERE {_DATA_LINE})"
     if file.container is not Container.NDJSON:

@@ -143,7 +143,9 @@ class _Reader:
     def _term(self, key: str, value: Any, path: tuple[str | int, ...]) -> Term:
         name, _, operator = key.partition("|")
         if operator not in OPERATORS:
-            self.problem("source/unknown-operator", f"`{operator}` is no operator", path, suggest(operator, OPERATORS[1:]))
+            self.problem(
+                "source/unknown-operator", f"`{operator}` is no operator", path, suggest(operator, OPERATORS[1:])
+            )
         return Term(name, operator, tuple(value) if isinstance(value, list) else (value,))
 
     def spec(self, name: str, raw: Mapping[str, Any]) -> FieldSpec:

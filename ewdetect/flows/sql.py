@@ -63,6 +63,9 @@ def condition(terms: Sequence[Term]) -> str:
     return " AND ".join(f"coalesce({_term(t)}, false)" for t in terms) or "true"
 
 
+_COMPARE = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
 def _term(term: Term) -> str:
     value = raw(term.path)
     number = f"TRY_CAST({value} AS DOUBLE)"
@@ -70,7 +73,7 @@ def _term(term: Term) -> str:
     one = term.values[0]
     match term.operator:
         case "gt" | "gte" | "lt" | "lte":
-            return f"{number} {dict(gt='>', gte='>=', lt='<', lte='<=')[term.operator]} {text(one)}"
+            return f"{number} {_COMPARE[term.operator]} {text(one)}"
         case "bits":
             return f"({flags} & {int(one)}) = {int(one)}"
         case "nobits":

@@ -70,7 +70,9 @@ def _keys(keys: Sequence[Key]) -> list[str]:
 def _input(number: int, stage: str, keys: Sequence[Key], values: Sequence[str]) -> str:
     """One input as (t, ref, step, k0 …, v0 …), without the hits that lack a key or a value."""
     fields = [key.fields[stage] for key in keys]
-    columns = [f"{name(f)} AS k{i}" for i, f in enumerate(fields)] + [f"{name(v)} AS v{i}" for i, v in enumerate(values)]
+    columns = [f"{name(f)} AS k{i}" for i, f in enumerate(fields)] + [
+        f"{name(v)} AS v{i}" for i, v in enumerate(values)
+    ]
     present = " AND ".join(f"{name(f)} IS NOT NULL" for f in [*fields, *values]) or "true"
     return f"SELECT {', '.join(['t', 'ref', f'{number} AS step', *columns])} FROM {hits(stage)} WHERE {present}"
 
@@ -98,8 +100,8 @@ def _window(stage: Window, windows: frozenset[str]) -> tuple[str, ...]:
         rows = f"SELECT DISTINCT t, ref, 0 AS step{''.join(f', {k}' for k in keys)} FROM ({rows})"
     inside = f"({_by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan - 1} PRECEDING AND CURRENT ROW)"
     before = f"({_by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan} PRECEDING AND 1 PRECEDING)"
-    instants = (f"SELECT DISTINCT {_comma(keys)}t, {_measure(measure, inside)} AS value, {_measure(measure, before)} AS earlier "
-                f"FROM {_rows(stage)}")
+    values = f"{_measure(measure, inside)} AS value, {_measure(measure, before)} AS earlier"
+    instants = f"SELECT DISTINCT {_comma(keys)}t, {values} FROM {_rows(stage)}"
     holds, held = (f"coalesce({_holds(v, stage.thresholds)}, false)" for v in ("value", "earlier"))
     return (
         f"CREATE OR REPLACE TEMP TABLE {_rows(stage)} AS {_pruned(rows, stage, keys)}",
@@ -204,12 +206,15 @@ def _two_different(keys: Sequence[str], peer: Sequence[str]) -> str:
     order = f"({_by(keys)}ORDER BY t, {', '.join(peer)}, ref)"
     who = f"({', '.join(peer)})" if len(peer) > 1 else peer[0]
     part = ", ".join([*keys, "run"])
-    firsts = (f"SELECT *, max(last_other) OVER (PARTITION BY {part}) AS other FROM ("
-              f"SELECT *, sum(changed) OVER {order} AS run, CASE WHEN changed = 1 THEN lag(t) OVER {order} END AS last_other "
-              f"FROM (SELECT *, CASE WHEN lag({who}) OVER {order} IS DISTINCT FROM {who} THEN 1 ELSE 0 END AS changed "
-              "FROM {rows} WHERE step = 0))")
+    firsts = (
+        f"SELECT *, max(last_other) OVER (PARTITION BY {part}) AS other FROM ("
+        f"SELECT *, sum(changed) OVER {order} AS run, CASE WHEN changed = 1 THEN lag(t) OVER {order} END AS last_other "
+        f"FROM (SELECT *, CASE WHEN lag({who}) OVER {order} IS DISTINCT FROM {who} THEN 1 ELSE 0 END AS changed "
+        "FROM {rows} WHERE step = 0))"
+    )
     match = " AND ".join(f"s.{k} = f.{k}" for k in keys) or "true"
-    newest = f"QUALIFY row_number() OVER (PARTITION BY {', '.join([*keys, 't'])} ORDER BY {', '.join(peer)} DESC, ref DESC) = 1"
+    last = f"(PARTITION BY {', '.join([*keys, 't'])} ORDER BY {', '.join(f'{p} DESC' for p in peer)}, ref DESC)"
+    newest = f"QUALIFY row_number() OVER {last} = 1"
     mine, theirs = (", ".join(f"{side}.{p}" for p in peer) for side in "sf")
     return (f"SELECT s.*, CASE WHEN ({theirs}) IS DISTINCT FROM ({mine}) THEN f.t ELSE f.other END AS since "
             f"FROM (SELECT * FROM {{rows}} WHERE step = 1) s ASOF JOIN (SELECT * FROM ({firsts}) {newest}) f "
@@ -241,4 +246,6 @@ def _evidence(stage: Window | Steps, keys: Sequence[str], windows: frozenset[str
         behind = f" JOIN {evidence(source)} e ON e.ref = r.ref" if source in windows else ""
         seq = "e.seq" if source in windows else "r.ref AS seq"
         parts.append(f"SELECT h.ref, {seq} {joined}{behind} WHERE r.step = {step}")
-    return f"CREATE OR REPLACE TEMP TABLE {evidence(stage.name)} AS SELECT DISTINCT * FROM ({' UNION ALL '.join(parts)})"
+    return (
+        f"CREATE OR REPLACE TEMP TABLE {evidence(stage.name)} AS SELECT DISTINCT * FROM ({' UNION ALL '.join(parts)})"
+    )

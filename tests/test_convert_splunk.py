@@ -1,0 +1,123 @@
+"""Conversion to SPL: each known fault of the stock converter, the refusals, and literals that hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sigma.backends.splunk.splunk import SplunkBackend as StockBackend
+from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression
+from sigma.conversion.state import ConversionState
+from sigma.types import SigmaNumber, SigmaString, SpecialChars
+
+from ewdetect.backends.splunk.spl import SplPrinter
+from ewdetect.convert import backend
+from ewdetect.model import Kind
+from ewdetect.problems import Rejected
+from tests import siem_readers
+from tests.convert_world import converted, pack, predicate, rule
+from tests.test_convert_elastic import TEXTS, codes, stock
+
+
+def test_or_inside_and_has_parentheses() -> None:
+    """Gap 7: stock SPL leaves it to precedence, which `search` and `where` do not share."""
+    networks = {"source.ip|cidr": ["10.10.0.0/16", "10.20.0.0/16"], "destination.port": [1433, 3306]}
+    bare = 'source.ip="10.10.0.0/16" OR source.ip="10.20.0.0/16" destination.port'
+    assert stock(StockBackend, networks).startswith(bare)
+    assert predicate(rule(networks), "spl") == (
+        '(source.ip="10.10.0.0/16" OR source.ip="10.20.0.0/16") AND destination.port IN (1433, 3306)')
+
+
+def test_no_level_mixes_operators() -> None:
+    asked = rule({"source.port": 1}, "selection and b or c and not d or not e", b={"source.bytes": 2},
+                 c={"destination.port": 3}, d={"destination.bytes": 4}, e={"source.packets": 5, "source.bytes": 6})
+    assert predicate(asked, "spl") == (
+        "((source.port=1 AND source.bytes=2) OR (destination.port=3 AND NOT destination.bytes=4) "
+        "OR NOT (source.packets=5 AND source.bytes=6))")
+
+
+def test_fieldref_is_refused() -> None:
+    """Gap 9: stock SPL appends `| where`, which loses flows under NOT and stands after `by` in tstats."""
+    reference = {"source.bytes|fieldref": "destination.bytes"}
+    assert "| where " in stock(StockBackend, reference)
+    assert codes(rule(reference), "spl") == {"convert/unsupported"}
+
+
+def test_fields_make_no_table() -> None:
+    asked = next(r for r in pack().rules.values() if r.kind is Kind.EVENT and r.alerts)
+    assert "| table" not in converted(asked, "spl").text
+
+
+def test_one_line() -> None:
+    assert "\n" not in converted(rule({"network.state": "new"}), "spl").text
+
+
+def test_search_ignores_case_and_keeps_missing_fields() -> None:
+    test = siem_readers.spl(converted(rule({"network.state": "NEW"}, "not selection"), "spl").text)
+    record = {"index": "ewdetect", "sourcetype": "ewdetect:flow"}
+    assert test(record)
+    assert not test({**record, "network.state": "New"})
+
+
+def test_single_addresses() -> None:
+    assert predicate(rule({"source.ip": "10.0.0.1"}), "spl") == 'source.ip="10.0.0.1"'
+    assert predicate(rule({"source.ip": "fd00:0:0::1"}), "spl") == 'source.ip="fd00::1/128"'
+
+
+def test_zeek_ports_are_not_icmp_types() -> None:
+    text = converted(rule({"destination.port": 8}), "spl", source_name="zeek_conn").text
+    assert 'id.resp_p=8 AND NOT proto="icmp"' in text
+
+
+@pytest.mark.parametrize(("value", "word"), [
+    (r"a\*b", "literal asterisk"), ("a?b", "single wildcard"), ("a`b", "backtick"), ("a\x01b", "control character"),
+    ("a\nb", "control character")])
+def test_texts_without_a_literal(value: str, word: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        converted(rule({"network.state": value}), "spl")
+    assert f"cannot say {word}" in caught.value.problems[0].message
+
+
+@pytest.mark.parametrize("selection", [["text"], {"network.state|re": "^a"}, {"network.state|cased": "A"}])
+def test_constructs_are_refused(selection: Any) -> None:
+    assert codes(rule(selection), "spl") == {"convert/unsupported"}
+
+
+def test_suricata_duration_has_no_field() -> None:
+    assert codes(rule({"event.duration|gte": 60}), "spl", source_name="suricata_eve") == {"convert/unmapped-field"}
+
+
+def test_every_refusal_has_a_reason() -> None:
+    for name in ("elastic", "splunk"):
+        assert all(reason and not reason.endswith(".") for reason in backend(name).cannot.values())
+
+
+def test_base_rules_are_refused() -> None:
+    base = next(r for r in pack().rules.values() if r.kind is Kind.EVENT and not r.alerts)
+    assert codes(base, "spl") == {"convert/unsupported"}
+
+
+def test_unknown_target() -> None:
+    with pytest.raises(Rejected) as caught:
+        backend("splnk")
+    assert caught.value.problems[0].fix == "did you mean `splunk`?"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(TEXTS.filter(bool) | st.just(SpecialChars.WILDCARD_MULTI), min_size=1), TEXTS)
+def test_a_value_never_leaves_its_literal(parts: list[Any], other: str) -> None:
+    value = SigmaString()
+    value.s = [part if isinstance(part, SpecialChars) else part.lower() for part in parts]
+    printer = SplPrinter()
+    if printer.unsayable(value):
+        return
+    field = ConditionFieldEqualsValueExpression
+    tree = ConditionAND([field("f", value), field("g", SigmaNumber(1))])
+    test = siem_readers.Spl(str(printer.convert_condition(tree, ConversionState()))).whole()
+    body = "".join("*" if isinstance(p, SpecialChars) else "".join("\\" + c for c in str(p)) for p in value.s)
+    own = "".join("x" if isinstance(p, SpecialChars) else str(p) for p in value.s)
+    for candidate in (own, other.lower()):
+        assert bool(test({"f": candidate, "g": 1})) == bool(siem_readers.wild(body).fullmatch(candidate))
+        assert not test({"f": candidate, "g": 2})

@@ -24,7 +24,8 @@ MAX_DEPTH = 60
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"-?[0-9]+\.[0-9]+")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# A date or an ISO 8601 time can be nothing else, so it stays the text that it is.
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?")
 _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
@@ -163,7 +164,7 @@ class _Builder:
             return int(text) if len(text) <= 20 else self._surprise(node, text)
         if _FLOAT.fullmatch(text):
             return float(text)
-        if _DATE.fullmatch(text):
+        if _TIME.fullmatch(text):
             return text
         return self._surprise(node, text)
 

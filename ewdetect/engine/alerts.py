@@ -19,37 +19,43 @@ _ID = 'coalesce(f."event.id", \'#\' || (f.rowid + 1))'
 
 def collect(db: duckdb.DuckDBPyConnection, rule: Rule, stage: Stage, fields: Mapping[str, Field], shown: int,
             ) -> list[Alert]:
-    """Alerts in the order of their crossings, each with its first `shown` flows.
+    """Alerts in the order of their crossings, each with `shown` of its flows.
 
     Memory grows with alerts and their evidence, not with flows.
     """
     keys = () if isinstance(stage, Selection) else stage.keys
-    rows = db.execute(_bundles(stage, keys, shown)).fetchall()
+    rows = db.execute(_bundles(stage, keys)).fetchall()
     if not rows:
         return []
     addresses = _Addresses(db)
-    samples = _samples(db, {seq for row in rows for seq in row[3]}, fields, addresses) if shown else {}
+    samples = _samples(db, {seq for row in rows for seq in _ends(row[3], shown)}, fields, addresses) if shown else {}
     alerts = []
     for crossing, end, ids, seqs, start, value, *values in rows:
         group = {key.name: _shown(v, _is_ip(key, fields), addresses) for key, v in zip(keys, values, strict=True)}
-        flows = tuple(samples[s] for s in seqs)
+        flows = tuple(samples[s] for s in _ends(seqs, shown))
         context = _context(flows, group, addresses) if shown else {}
         alerts.append(Alert(rule, group, start, crossing, end, value, tuple(ids), flows, context))
     return alerts
 
 
-def _bundles(stage: Stage, keys: Sequence[Key], shown: int) -> str:
-    """One row for each alert: crossing, end, ids, first rows, start, value and the keys."""
+def _bundles(stage: Stage, keys: Sequence[Key]) -> str:
+    """One row for each alert: crossing, end, ids, rows, start, value and the keys."""
     if isinstance(stage, Selection):
         flows = f"(SELECT *, ref AS rowid FROM {hits(stage.name)}) f"
-        return f"SELECT t, t, [{_ID}], [f.ref][1:{shown}], t, NULL FROM {flows} ORDER BY t, f.ref"
+        return f"SELECT t, t, [{_ID}], [f.ref], t, NULL FROM {flows} ORDER BY t, f.ref"
     named = "".join(f", any_value(h.{name(k.name)})" for k in keys)
     return (
         f'SELECT any_value(h.t), any_value(h."end"), list({_ID} ORDER BY f."event.start", f.rowid), '
-        f'list(f.rowid ORDER BY f."event.start", f.rowid)[1:{shown}], min(f."event.start"), any_value(h.value){named} '
+        f'list(f.rowid ORDER BY f."event.start", f.rowid), min(f."event.start"), any_value(h.value){named} '
         f"FROM {hits(stage.name)} h JOIN {evidence(stage.name)} e ON e.ref = h.ref JOIN flow f ON f.rowid = e.seq "
         "GROUP BY h.ref ORDER BY 1, h.ref"
     )
+
+
+def _ends(seqs: Sequence[int], shown: int) -> Sequence[int]:
+    """The first and the last few: what began it, and what completed it."""
+    last = shown // 2
+    return seqs if len(seqs) <= shown else [*seqs[: shown - last], *seqs[len(seqs) - last :]]
 
 
 def _is_ip(key: Key, fields: Mapping[str, Field]) -> bool:

@@ -41,14 +41,14 @@ def collect(db: duckdb.DuckDBPyConnection, rule: Rule, stage: Stage, fields: Map
 def _bundles(stage: Stage, keys: Sequence[Key]) -> str:
     """One row for each alert: crossing, end, ids, rows, start, value and the keys."""
     if isinstance(stage, Selection):
-        flows = f"(SELECT *, ref AS rowid FROM {hits(stage.name)}) f"
-        return f"SELECT t, t, [{_ID}], [f.ref], t, NULL FROM {flows} ORDER BY t, f.ref"
+        flows = f"(SELECT *, \"#ref\" AS rowid FROM {hits(stage.name)}) f"
+        return f'SELECT f."#t", f."#t", [{_ID}], [f.rowid], f."#t", NULL FROM {flows} ORDER BY f."#t", f.rowid'
     named = "".join(f", any_value(h.{name(k.name)})" for k in keys)
     return (
-        f'SELECT any_value(h.t), any_value(h."end"), list({_ID} ORDER BY f."event.start", f.rowid), '
-        f'list(f.rowid ORDER BY f."event.start", f.rowid), min(f."event.start"), any_value(h.value){named} '
-        f"FROM {hits(stage.name)} h JOIN {evidence(stage.name)} e ON e.ref = h.ref JOIN flow f ON f.rowid = e.seq "
-        "GROUP BY h.ref ORDER BY 1, h.ref"
+        f'SELECT any_value(h."#t"), any_value(h."#end"), list({_ID} ORDER BY f."event.start", f.rowid), '
+        f'list(f.rowid ORDER BY f."event.start", f.rowid), min(f."event.start"), any_value(h."#value"){named} '
+        f'FROM {hits(stage.name)} h JOIN {evidence(stage.name)} e ON e.ref = h."#ref" JOIN flow f ON f.rowid = e.seq '
+        'GROUP BY h."#ref" ORDER BY 1, h."#ref"'
     )
 
 

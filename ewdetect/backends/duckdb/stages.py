@@ -42,8 +42,11 @@ def _block(stage: Stage, predicates: Mapping[str, str], windows: frozenset[str])
 
 
 def hits(stage: str) -> str:
-    """The relation of a stage's hits."""
-    return name(stage)
+    """The relation of a stage's hits: `#t`, `#ref`, for windows `#end` and `#value`, and the fields or keys.
+
+    No field and no alias can begin with `#`, which is a comment in YAML.
+    """
+    return name(f"{stage} hits")
 
 
 def evidence(stage: str) -> str:
@@ -52,7 +55,7 @@ def evidence(stage: str) -> str:
 
 
 def _selection(stage: Selection, condition: str) -> str:
-    return (f"CREATE OR REPLACE TEMP VIEW {hits(stage.name)} AS SELECT *, \"event.start\" AS t, rowid AS ref "
+    return (f"CREATE OR REPLACE TEMP VIEW {hits(stage.name)} AS SELECT *, \"event.start\" AS \"#t\", rowid AS \"#ref\" "
             f"FROM flow WHERE {condition}")
 
 
@@ -74,7 +77,7 @@ def _input(number: int, stage: str, keys: Sequence[Key], values: Sequence[str]) 
         f"{name(v)} AS v{i}" for i, v in enumerate(values)
     ]
     present = " AND ".join(f"{name(f)} IS NOT NULL" for f in [*fields, *values]) or "true"
-    return f"SELECT {', '.join(['t', 'ref', f'{number} AS step', *columns])} FROM {hits(stage)} WHERE {present}"
+    return f"SELECT \"#t\" AS t, \"#ref\" AS ref, {number} AS step{_more(columns)} FROM {hits(stage)} WHERE {present}"
 
 
 def _inputs(stage: Window | Steps, keys: Sequence[Key], values: Mapping[str, Sequence[str]]) -> str:
@@ -86,7 +89,13 @@ def _by(keys: Sequence[str]) -> str:
 
 
 def _comma(columns: Iterable[str]) -> str:
+    """Columns before others."""
     return "".join(f"{c}, " for c in columns)
+
+
+def _more(columns: Iterable[str]) -> str:
+    """Columns after others."""
+    return "".join(f", {c}" for c in columns)
 
 
 # ---------------------------------------------------------------- counts, sums and the like
@@ -97,7 +106,7 @@ def _window(stage: Window, windows: frozenset[str]) -> tuple[str, ...]:
     rows = _inputs(stage, stage.keys, measure.fields)
     if measure.function == "count" and len(stage.inputs) > 1 and not windows & set(stage.inputs):
         # One flow that matches two of the rules is one event.
-        rows = f"SELECT DISTINCT t, ref, 0 AS step{''.join(f', {k}' for k in keys)} FROM ({rows})"
+        rows = f"SELECT DISTINCT t, ref, 0 AS step{_more(keys)} FROM ({rows})"
     inside = f"({_by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan - 1} PRECEDING AND CURRENT ROW)"
     before = f"({_by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan} PRECEDING AND 1 PRECEDING)"
     values = f"{_measure(measure, inside)} AS value, {_measure(measure, before)} AS earlier"
@@ -224,7 +233,7 @@ def _two_different(keys: Sequence[str], peer: Sequence[str]) -> str:
 # ---------------------------------------------------------------- episodes and their evidence
 
 def _episodes(stage: Window | Steps, keys: Sequence[str], instants: str, holds: str, held: str) -> str:
-    """One row for each episode: keys under their own names, ref, t (the crossing), "end", value."""
+    """One row for each episode; `#t` is the crossing."""
     order = f"({_by(keys)}ORDER BY t)"
     named = _comma(f"{k} AS {name(key.name)}" for k, key in zip(keys, stage.keys, strict=True))
     grouped = ", ".join([*keys, "episode"])
@@ -232,20 +241,20 @@ def _episodes(stage: Window | Steps, keys: Sequence[str], instants: str, holds: 
     begun = f"SELECT *, holds AND NOT (held AND coalesce(lag(holds) OVER {order}, false)) AS begins FROM ({judged})"
     numbered = f"SELECT *, sum(CAST(begins AS INTEGER)) OVER {order} AS episode FROM ({begun})"
     return (f"CREATE OR REPLACE TEMP TABLE {hits(stage.name)} AS "
-            f"SELECT row_number() OVER (ORDER BY min(t), {grouped}) AS ref, {named}min(t) AS t, max(t) AS \"end\", "
-            f"arg_min(value, t) AS value FROM ({numbered}) WHERE holds GROUP BY {grouped}")
+            f"SELECT row_number() OVER (ORDER BY min(t), {grouped}) AS \"#ref\", {named}min(t) AS \"#t\", "
+            f"max(t) AS \"#end\", arg_min(value, t) AS \"#value\" FROM ({numbered}) WHERE holds GROUP BY {grouped}")
 
 
 def _evidence(stage: Window | Steps, keys: Sequence[str], windows: frozenset[str]) -> str:
     """The flows in the window at the crossing; for hits of an earlier window, the flows behind those."""
     match = "".join(f" AND r.{k} = h.{name(key.name)}" for k, key in zip(keys, stage.keys, strict=True))
     joined = (f"FROM {hits(stage.name)} h JOIN {_rows(stage)} r "
-              f"ON r.t > h.t - {stage.timespan} AND r.t <= h.t{match}")
+              f"ON r.t > h.\"#t\" - {stage.timespan} AND r.t <= h.\"#t\"{match}")
     parts = []
     for step, source in enumerate(stage.inputs):
         behind = f" JOIN {evidence(source)} e ON e.ref = r.ref" if source in windows else ""
         seq = "e.seq" if source in windows else "r.ref AS seq"
-        parts.append(f"SELECT h.ref, {seq} {joined}{behind} WHERE r.step = {step}")
+        parts.append(f"SELECT h.\"#ref\" AS ref, {seq} {joined}{behind} WHERE r.step = {step}")
     return (
         f"CREATE OR REPLACE TEMP TABLE {evidence(stage.name)} AS SELECT DISTINCT * FROM ({' UNION ALL '.join(parts)})"
     )

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ewdetect.convert import backend, convert_rule
 from ewdetect.backends.base import Query
+from ewdetect.convert import backend, convert_rule
 from ewdetect.flows import Source, Term
 from ewdetect.load import context_fields, load_fields, load_network, load_pack, load_source
 from ewdetect.model import Field, Kind, Pack, Rule
@@ -81,7 +81,8 @@ def converted(asked: Rule, dialect: str, source_name: str = "flow", context: str
 def predicate(asked: Rule, dialect: str, **how: Any) -> str:
     """The part of the query after the source's own conditions."""
     text = converted(asked, dialect, **how).text
-    return text.partition(" AND " if dialect != "spl" else ' AND sourcetype="ewdetect:flow" AND ')[2].partition(" | KEEP")[0]
+    own = ' AND sourcetype="ewdetect:flow" AND ' if dialect == "spl" else " AND "
+    return text.partition(own)[2].partition(" | KEEP")[0]
 
 
 # ---------------------------------------------------------------- flows
@@ -99,11 +100,16 @@ def addresses(where: Network) -> list[str]:
     return sorted({spell(n) for n in numbers if 0 < n < 2**128} | set(outside))
 
 
+def hosts(where: Network) -> list[str]:
+    """The addresses that have an entry of their own, which is where decoys and scanners are."""
+    return sorted(str(e.cidr.network_address) for e in where.entries if e.cidr.num_addresses == 1)
+
+
 def raw_flows(name: str, where: Network, count: int, seed: int = 7) -> Iterator[dict[str, Any]]:
     """Raw values of one sensor. Missing ones are None."""
-    chance, places = random.Random(seed), addresses(where)
+    chance, places, single = random.Random(seed), addresses(where), hosts(where)
     for _ in range(count):
-        src, dst = chance.choice(places), chance.choice(places)
+        src, dst = (chance.choice(chance.choice((places, single or places))) for _ in range(2))
         yield {"id": str(chance.randrange(10**6)), "src": src, "dst": dst, "sport": chance.choice(PORTS),
                "dport": chance.choice(PORTS), "proto": chance.choice(("tcp", "tcp", "udp", "icmp")),
                "packets": chance.choice((0, 0, 1, 5, None)), "bytes": chance.choice((0, 100, 9000, None)),
@@ -128,12 +134,13 @@ def holds(term: Term, values: Mapping[str, Any]) -> bool:
         return False
     match term.operator:
         case "bits":
-            return int(value, 16) & term.values[0] == term.values[0]
+            return bool(int(value, 16) & term.values[0] == term.values[0])
         case "nobits":
-            return int(value, 16) & term.values[0] == 0
+            return not int(value, 16) & term.values[0]
         case "":
             return value in term.values
-    return bool(getattr(operator, {"gt": "gt", "gte": "ge", "lt": "lt", "lte": "le"}[term.operator])(value, term.values[0]))
+    order = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
+    return bool(order[term.operator](value, term.values[0]))
 
 
 def outcome(name: str, raw: Mapping[str, Any]) -> Any:
@@ -164,10 +171,10 @@ def canonical(name: str, raw: Mapping[str, Any], where: Network) -> dict[str, An
 
 def _derived(flow: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     from ipaddress import ip_address
+    a, b = sides["source"], sides["destination"]
     groups = {s: ip_address(flow[f"{s}.ip"]).is_multicast or flow[f"{s}.ip"] == "255.255.255.255" for s in sides}
-    inside = tuple(has["is_internal"] and not groups[s] for s, has in sides.items())
+    inside = (bool(a["is_internal"] and not groups["source"]), bool(b["is_internal"] and not groups["destination"]))
     scope = {(True, True): "internal", (False, False): "external", (False, True): "inbound", (True, False): "outbound"}
-    a, b = sides.values()
     return {"network.scope": scope[inside], **{
         f"network.cross_{key}": bool(a[key] and b[key] and "unknown" not in (a[key], b[key]) and a[key] != b[key])
         for key in ("zone", "env")}}
@@ -177,13 +184,15 @@ def document(name: str, raw: Mapping[str, Any], flow: Mapping[str, Any], siem: s
     """The flow as the SIEM holds it."""
     made = _DOCUMENTS[name, siem](raw, flow)
     if enriched:
-        made |= {_enriched(siem, key): value for key, value in flow.items() if _is_context(key)}
+        # One enrichment writes the defaults, another leaves them out.
+        bare = int(raw["id"]) % 2
+        made |= {_enriched(siem, key): value for key, value in flow.items()
+                 if _is_context(key) and not (bare and (value is False or value == "unknown"))}
     return {key: value for key, value in made.items() if value is not None}
 
 
 def _is_context(name: str) -> bool:
-    field = fields().get(name)
-    return field is not None and (field.origin == "context" or name in ("network.scope", "network.cross_zone", "network.cross_env"))
+    return fields()[name].origin == "context" or name in ("network.scope", "network.cross_zone", "network.cross_env")
 
 
 def _enriched(siem: str, name: str) -> str:

@@ -1,17 +1,26 @@
-"""Writes tests/golden/<dialect>/<source>/<context>/<rule>.txt: what the pack's rules on single flows convert to.
+"""Writes what tests compare with and people review.
 
-`python -m tests.golden_files` writes them; `make golden` calls it. A test compares, so that every change of a query
-is seen and reviewed. The first lines are the query, the ones after an empty line its caveats.
+tests/golden/<dialect>/<source>/<context>/<rule>.txt is what the pack's rules on single flows convert to;
+mappings/<source>/sample.flows.jsonl what raw records become; tests/golden/shared_data.txt what is found in ../shared/data.
+
+`python -m tests.golden_files` writes them, and `--check` says which differ; `make golden` and `make check` call it.
+A test compares too, so that every change of a query is seen and reviewed. The first line is the query, the ones after
+an empty line are its caveats.
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ewdetect.model import Kind
 from tests.convert_world import DIALECTS, ROOT, SOURCES, converted, pack
+from tests.samples import golden_samples
+from tests.test_shared_data import GOLDEN as SHARED_TABLE
+from tests.test_shared_data import table
+from tests.world import SHARED
 
 GOLDEN = ROOT / "tests" / "golden"
 FOLDERS = {"lucene": "elastic", "esql": "esql", "spl": "splunk"}
@@ -19,6 +28,14 @@ FOLDERS = {"lucene": "elastic", "esql": "esql", "spl": "splunk"}
 
 def golden_files() -> Iterator[tuple[Path, str]]:
     """Every golden file and what must stand in it."""
+    yield from golden_queries()
+    yield from golden_samples()
+    if SHARED.is_dir():
+        yield SHARED_TABLE, table()
+
+
+def golden_queries() -> Iterator[tuple[Path, str]]:
+    """The queries of the pack, for every dialect, source and kind of context."""
     for rule in pack().rules.values():
         if rule.kind is not Kind.EVENT or not rule.alerts:
             continue
@@ -38,5 +55,23 @@ def write() -> None:
         path.write_text(text, encoding="utf-8")
 
 
+def stale() -> list[Path]:
+    """The golden files that are missing, differ, or belong to no rule."""
+    expected = dict(golden_files())
+    there = {path for folder in FOLDERS.values() for path in (GOLDEN / folder).rglob("*.txt")}
+    changed = {path for path, text in expected.items() if not path.exists() or path.read_text("utf-8") != text}
+    return sorted(changed | (there - expected.keys()))
+
+
+def main(arguments: list[str]) -> int:
+    if "--check" not in arguments:
+        write()
+        return 0
+    found = stale()
+    for path in found:
+        print(f"{path.relative_to(ROOT)} is out of date: run `make golden`, and read the diff")
+    return 1 if found else 0
+
+
 if __name__ == "__main__":
-    write()
+    sys.exit(main(sys.argv[1:]))

@@ -111,7 +111,7 @@ class Reader:
 
 
 class Spl(Reader):
-    """`search …`: strings without regard to case, CIDR where both sides are addresses, NOT keeps what lacks the field."""
+    """`search …`: strings without regard to case, CIDR where both sides are addresses, NOT keeps what lacks a field."""
 
     tokens_of = re.compile(r'\s+|"(?:\\.|[^"\\])*"|[(),]|[<>]=?|=|[\w.:*-]+', re.S)
 
@@ -243,7 +243,7 @@ def esql(text: str) -> Test:
 
 def lucene(text: str) -> Test:
     """The test of a query string as plain Lucene makes it: a NOT only takes away from what stands beside it."""
-    from luqum.parser import parser
+    from luqum.parser import parser  # type: ignore[import-untyped]
     return _lucene(parser.parse(text))
 
 
@@ -276,7 +276,8 @@ def _field(name: str, expr: Any) -> Test:
         return lambda flow: flow.get(str(expr)) is not None
     if kind == "FieldGroup":
         inner = expr.expr
-        tests = [_field(name, child) for child in (inner.children if type(inner).__name__ == "OrOperation" else [inner])]
+        children = inner.children if type(inner).__name__ == "OrOperation" else [inner]
+        tests = [_field(name, child) for child in children]
         return lambda flow: any(test(flow) for test in tests)
     text = str(expr).strip()
     if kind == "Phrase":

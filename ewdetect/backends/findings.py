@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ewdetect.load import items
 from ewdetect.model import Rule
 from ewdetect.problems import Location, Problem, Rejected
+from ewdetect.yamlfile import walk
 
 
 @dataclass(slots=True)
@@ -22,9 +22,9 @@ class Findings:
     def place(self, name: str | None) -> Location:
         """Where the rule, or a filter on it, first asks for the field."""
         for document in (self.rule, *self.filters):
-            for line in items(document):
-                if line.field == name:
-                    return document.document.at(*line.path)
+            for path, _ in walk(document.body):
+                if path[:1] in (("detection",), ("filter",)) and str(path[-1]).partition("|")[0] == name:
+                    return document.document.at(*path)
         return self.rule.document.at("detection")
 
     def refuse(self, code: str, message: str, name: str | None, fix: str) -> None:

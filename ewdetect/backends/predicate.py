@@ -46,6 +46,7 @@ CANNOT: Mapping[str, str] = {
     "time parts": "none of the SIEMs compares parts of a time in a plain query",
     "expand": "placeholders are not filled in; write the values, or use the network context",
     "encodings": "flows carry no encoded text",
+    "control character": "a query is one line of text, in consoles and in configuration files",
     "several conditions": "a document with a list of conditions is several rules; write one document for each",
 }
 _BY_TYPE: tuple[tuple[type[SigmaType], str], ...] = (
@@ -146,7 +147,7 @@ def _check_names(rule: SigmaRule, findings: Findings, names: Mapping[str, str], 
     printer = target.printer()
     for asked in items_of(rule.detection.detections.values()):
         for name in _names(asked):
-            if name not in names and name not in findings.refused:
+            if name not in names and not {name, asked.field} & findings.refused:
                 fix = "map it there, or use another source" if name in fields else suggest(name, sorted(names))
                 findings.refuse("convert/unmapped-field", f"{vocabulary.path} has no name for `{name}`", name, fix)
         for value in asked.value:

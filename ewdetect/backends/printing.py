@@ -25,6 +25,7 @@ class ExplicitPrinter(TextQueryBackend):
     convert_or_as_in = False        # lists are gathered in the tree, and printed by `listed`
     letters: Mapping[str, str] = MappingProxyType({})
     keep: tuple[str, ...] = ()
+    spelt = ""                      # control characters that the dialect can spell
 
     def convert_condition_and(self, cond: ConditionAND, state: ConversionState) -> str:
         return " AND ".join(self._operand(arg, state) for arg in cond.args)
@@ -44,7 +45,8 @@ class ExplicitPrinter(TextQueryBackend):
 
     def unsayable(self, text: SigmaString) -> str | None:
         """The construct in a text that the dialect has no literal for."""
-        return None
+        plain = (c for c in literal(text) if c not in self.spelt)
+        return None if all(c.isprintable() for c in plain) else "control character"
 
     def finished(self, predicate: str, state: Mapping[str, Any]) -> str:
         """The whole query around a predicate."""

@@ -79,7 +79,7 @@ class SourceValues(DetectionItemTransformation):
 
     def _told(self, cases: Sequence[Case], otherwise: str | None, result: str) -> Node:
         """Where the first case that holds gives `result`, or no case holds and the rest has it."""
-        rest = [every(*(negate(self._all(case.terms)) for case in cases))] if otherwise == result else []
+        rest = [every(*(negate(self._all(case.terms)) for case in widest(cases)))] if otherwise == result else []
         found = [(case, exceptions(cases[:i], case)) for i, case in enumerate(cases) if case.result == result]
         kept = [(case, but) for case, but in found if () not in but and not any(
             implies(case, other) and not more for other, more in found if other is not case)]
@@ -135,8 +135,16 @@ def exceptions(earlier: Sequence[Case], case: Case) -> list[tuple[Term, ...]]:
     Left out are cases that cannot hold together with it, and those that a wider one among them covers.
     """
     rivals = [c for c in earlier if c.result != case.result and not apart(c, case)]
-    widest = [c for c in rivals if not any(set(other.terms) < set(c.terms) for other in rivals)]
-    return [tuple(term for term in c.terms if not any(_within(own, term) for own in case.terms)) for c in widest]
+    return [tuple(term for term in rival.terms if not any(_within(own, term) for own in case.terms))
+            for rival in widest(rivals)]
+
+
+def widest(cases: Sequence[Case]) -> list[Case]:
+    """The cases without those that another one covers; of two that cover each other, the first stays."""
+    def covered(index: int, case: Case) -> bool:
+        return any(implies(case, other) and (not implies(other, case) or place < index)
+                   for place, other in enumerate(cases) if place != index)
+    return [case for index, case in enumerate(cases) if not covered(index, case)]
 
 
 def implies(case: Case, other: Case) -> bool:

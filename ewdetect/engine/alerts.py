@@ -13,9 +13,6 @@ from ewdetect.flows.sql import name
 from ewdetect.model import Alert, Field, Rule
 from ewdetect.plan import Key, Selection, Stage
 
-# What a flow is called in evidence: the sensor's id, or its number in the order of reading.
-_ID = 'coalesce(f."event.id", \'#\' || (f.rowid + 1))'
-
 
 def collect(db: duckdb.DuckDBPyConnection, rule: Rule, stage: Stage, fields: Mapping[str, Field], shown: int,
             ) -> list[Alert]:
@@ -42,10 +39,10 @@ def _bundles(stage: Stage, keys: Sequence[Key]) -> str:
     """One row for each alert: crossing, end, ids, rows, start, value and the keys."""
     if isinstance(stage, Selection):
         flows = f"(SELECT *, \"#ref\" AS rowid FROM {hits(stage.name)}) f"
-        return f'SELECT f."#t", f."#t", [{_ID}], [f.rowid], f."#t", NULL FROM {flows} ORDER BY f."#t", f.rowid'
+        return f'SELECT f."#t", f."#t", [f."event.id"], [f.rowid], f."#t", NULL FROM {flows} ORDER BY f."#t", f.rowid'
     named = "".join(f", any_value(h.{name(k.name)})" for k in keys)
     return (
-        f'SELECT any_value(h."#t"), any_value(h."#end"), list({_ID} ORDER BY f."event.start", f.rowid), '
+        f'SELECT any_value(h."#t"), any_value(h."#end"), list(f."event.id" ORDER BY f."event.start", f.rowid), '
         f'list(f.rowid ORDER BY f."event.start", f.rowid), min(f."event.start"), any_value(h."#value"){named} '
         f'FROM {hits(stage.name)} h JOIN {evidence(stage.name)} e ON e.ref = h."#ref" JOIN flow f ON f.rowid = e.seq '
         'GROUP BY h."#ref" ORDER BY 1, h."#ref"'
@@ -83,13 +80,18 @@ class _Addresses(dict[int, Mapping[str, Any]]):
         return self[key]
 
 
+def all_flows(db: duckdb.DuckDBPyConnection, fields: Mapping[str, Field]) -> list[dict[str, Any]]:
+    """The table `flow` in canonical fields, oldest first."""
+    seqs = [row[0] for row in db.execute('SELECT rowid FROM flow ORDER BY "event.start", rowid').fetchall()]
+    rows = _samples(db, seqs, fields, _Addresses(db))
+    return [dict(rows[seq]) for seq in seqs]
+
+
 def _samples(db: duckdb.DuckDBPyConnection, seqs: Iterable[int], fields: Mapping[str, Field],
              addresses: Mapping[int, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
     """Flows by row, in canonical fields, without what is missing."""
     db.execute("CREATE OR REPLACE TEMP TABLE wanted AS SELECT unnest(?::BIGINT[]) AS seq", [list(seqs)])
-    cursor = db.execute(
-        f'SELECT f.rowid, f.* REPLACE ({_ID} AS "event.id") FROM flow f SEMI JOIN wanted w ON w.seq = f.rowid'
-    )
+    cursor = db.execute("SELECT f.rowid, f.* FROM flow f SEMI JOIN wanted w ON w.seq = f.rowid")
     columns = [c[0] for c in cursor.description or ()][1:]
     ips = {f.name for f in fields.values() if f.type == "ip"}
     found: dict[int, Mapping[str, Any]] = {}

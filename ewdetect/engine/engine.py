@@ -15,7 +15,7 @@ import duckdb
 from ewdetect.backends.duckdb.query import compile_rule
 from ewdetect.backends.duckdb.stages import Block
 from ewdetect.engine.addresses import MACROS, build_addresses, load_segments
-from ewdetect.engine.alerts import collect
+from ewdetect.engine.alerts import all_flows, collect
 from ewdetect.engine.flow import build_flows, drop_duplicates
 from ewdetect.engine.read import PLACES, Staged, locate, stage, torn_lines
 from ewdetect.engine.report import ReadReport
@@ -100,6 +100,10 @@ class Engine:
                 self._make(block)
             return collect(self._db, resolved.rule, plan(resolved)[-1], self._fields, self._samples)
 
+    def flows(self) -> list[dict[str, Any]]:
+        """Every flow in canonical fields, oldest first, without what is missing. For small tables."""
+        return all_flows(self._db, self._fields)
+
     def _make(self, block: Block) -> None:
         """Run a block unless the same statements stand on the same inputs already."""
         fingerprint = (block.statements, tuple(self._made.get(i) for i in block.inputs))
@@ -142,7 +146,7 @@ class Engine:
             read=whole + passed + sum(counts.values()) + len(rejects),
             kept=kept,
             passed=passed,
-            dropped={k: v for k, v in dropped.items() if v},
+            dropped={k: v for k, v in sorted(dropped.items()) if v},
             repaired={k: v for k, v in {"reversed": turned, "number": lost}.items() if v},
             places=tuple(places),
             first=first,

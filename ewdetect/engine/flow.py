@@ -39,11 +39,18 @@ def _either(straight: str, turned: str) -> str:
     return f"CASE WHEN turned THEN {turned} ELSE {straight} END"
 
 
+# A record without an id is known by what it says, so that evidence names the same flow in every run.
+_OWN_ID = "~"
+_ID = (f"coalesce(r.\"event.id\", '{_OWN_ID}' || left(md5(concat_ws(' ', r.\"event.start\", a.ip, r.\"source.port\", b.ip, "
+       'r."destination.port", r."network.transport", r."source.bytes", r."destination.bytes")), 16))')
+
+
 def _record_column(field: Field) -> str:
     side, _, attribute = field.name.partition(".")
     here = name(field.name)
     if side not in ("source", "destination") or attribute not in _SIDES:
-        return f"{_TRANSPORT if field.name == 'network.transport' else 'r.' + here} AS {here}"
+        made = {"event.id": _ID, "network.transport": _TRANSPORT}.get(field.name, f"r.{here}")
+        return f"{made} AS {here}"
     if attribute == "ip":
         mine, other = ("a.id", "b.id") if side == "source" else ("b.id", "a.id")
     else:
@@ -84,12 +91,15 @@ _DERIVED = {
 
 
 def drop_duplicates(db: duckdb.DuckDBPyConnection) -> int:
-    """Delete all but the first of records that agree in every identifying field, id included; returns how many."""
+    """Delete all but the first of records that agree in every identifying field; returns how many.
+
+    Only the sensor's own id tells a repeated record from a second connection just like it."""
     same = ", ".join(name(c) for c in (
         "event.id", "event.start", "event.duration", "source.ip", "source.port", "destination.ip", "destination.port",
         "network.transport", "source.bytes", "destination.bytes"))
-    repeated = (f"SELECT hash({same}) AS h FROM flow WHERE \"event.id\" IS NOT NULL GROUP BY h HAVING count(*) > 1")
+    own = f"NOT starts_with(\"event.id\", '{_OWN_ID}')"
+    repeated = f"SELECT hash({same}) AS h FROM flow WHERE {own} GROUP BY h HAVING count(*) > 1"
     numbered = (f"SELECT rowid AS seq, row_number() OVER (PARTITION BY {same} ORDER BY rowid) AS n FROM flow "
-                f"WHERE \"event.id\" IS NOT NULL AND hash({same}) IN ({repeated})")
+                f"WHERE {own} AND hash({same}) IN ({repeated})")
     row = db.execute(f"DELETE FROM flow WHERE rowid IN (SELECT seq FROM ({numbered}) WHERE n > 1)").fetchone()
     return int(row[0]) if row else 0

@@ -1,0 +1,32 @@
+"""The Elastic backend: event rules as Lucene (`query` rules) or ES|QL (`esql` rules)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ewdetect.backends import predicate
+from ewdetect.backends.base import Query, chosen
+from ewdetect.backends.elastic.esql import EsqlPrinter
+from ewdetect.backends.elastic.lucene import LucenePrinter
+from ewdetect.backends.printing import ExplicitPrinter
+from ewdetect.resolve import ResolvedRule
+
+_PRINTERS: Mapping[str, type[ExplicitPrinter]] = MappingProxyType({"lucene": LucenePrinter, "esql": EsqlPrinter})
+
+
+class ElasticBackend:
+    """Rules for Elastic Security."""
+
+    name = "elastic"
+    dialects = tuple(_PRINTERS)
+    cannot: Mapping[str, str] = MappingProxyType({
+        **predicate.CANNOT,
+        "lucene: fieldref": "Lucene cannot compare two fields; use the dialect esql",
+    })
+
+    def render(self, resolved: ResolvedRule, context: str, dialect: str | None) -> Query:
+        """The query of a resolved event rule. Raises Rejected."""
+        word = chosen(dialect, self.dialects, "dialect")
+        return predicate.render(resolved, context, predicate.Target(
+            self.name, word, "ecs", "elastic", self.cannot, _PRINTERS[word]))

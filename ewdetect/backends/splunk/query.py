@@ -1,0 +1,31 @@
+"""The Splunk backend: event rules as `search` over the raw events of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ewdetect.backends import predicate
+from ewdetect.backends.base import Query, chosen
+from ewdetect.backends.splunk.spl import SplPrinter
+from ewdetect.resolve import ResolvedRule
+
+
+class SplunkBackend:
+    """Rules for Splunk Enterprise and Cloud."""
+
+    name = "splunk"
+    dialects = ("spl",)
+    cannot: Mapping[str, str] = MappingProxyType({
+        **predicate.CANNOT,
+        "fieldref": "`search` cannot compare two fields",
+        "literal asterisk": "`search` takes every `*` as a wildcard and has no escape for it",
+        "single wildcard": "`search` has no wildcard for one character",
+        "backtick": "Splunk expands macros between backticks before it reads the search",
+    })
+
+    def render(self, resolved: ResolvedRule, context: str, dialect: str | None) -> Query:
+        """The query of a resolved event rule. Raises Rejected."""
+        word = chosen(dialect, self.dialects, "dialect")
+        return predicate.render(resolved, context, predicate.Target(
+            self.name, word, "cim", "splunk", self.cannot, SplPrinter))

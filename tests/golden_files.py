@@ -1,7 +1,7 @@
 """Writes what tests compare with and people review.
 
 tests/golden/<dialect>/<source>/<context>/<rule>.txt is what the pack's rules on single flows convert to;
-mappings/<source>/sample.flows.jsonl what raw records become; tests/golden/shared_data.txt what is found in ../shared/data.
+mappings/<source>/sample.flows.jsonl what raw records become; tests/golden/shared_data.txt what ../shared/data shows.
 
 `python -m tests.golden_files` writes them, and `--check` says which differ; `make golden` and `make check` call it.
 A test compares too, so that every change of a query is seen and reviewed. The first line is the query, the ones after

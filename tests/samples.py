@@ -29,8 +29,11 @@ def became(name: str, raw: Path) -> str:
     with Engine(fields(), orientation()) as engine:
         report = engine.read(source(name), [str(raw)], office(), ["flow.reversed"])
         flows = engine.flows()
-    told = {"passed": report.passed, "dropped": {d: [p.line for p in report.places if p.damage == d] for d in report.dropped},
-            "repaired": dict(report.repaired)}
+    told = {
+        "passed": report.passed,
+        "dropped": {d: [p.line for p in report.places if p.damage == d] for d in report.dropped},
+        "repaired": dict(report.repaired),
+    }
     return "".join(json.dumps(row) + "\n" for row in [*map(_row, flows), told])
 
 

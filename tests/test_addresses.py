@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from ewdetect.engine.addresses import MACROS, spell
 from ewdetect.network import address_int
 
-LOOK_ALIKES = """:: ::1 1:: 1:2:3:4:5:6:7:8 1::2::3 ::: 1:2 ::ffff:10.0.0.1 ::ffff:999.0.0.1 fe80::1%eth0 FD00::AB 1:2:3:4:5:6:7::
+LOOK_ALIKES = """
+    :: ::1 1:: 1:2:3:4:5:6:7:8 1::2::3 ::: 1:2 ::ffff:10.0.0.1 ::ffff:999.0.0.1 fe80::1%eth0 FD00::AB 1:2:3:4:5:6:7::
     ::2:3:4:5:6:7:8 1:2:3:4:5:6:7:8:9 1:2:3:4::5:6:7:8 g::1 12345::  10.0.0 10.0.0.1.2 1.2.3.4:80 :1 1: 1:2:3:4:5:6:7:
     :1:2:3:4:5:6:7 ::1:2:3:4:5:6:7:8 64:ff9b::1.2.3.4 1:2:3:4:5:6:1.2.3.4 1:2:3:4:5:6:7:1.2.3.4 ::1.2.3 1.2.3.4::
-    256.1.1.1 010.1.1.1 1.1.1.01 0.0.0.0 255.255.255.255 host""".split()
+    256.1.1.1 010.1.1.1 1.1.1.01 0.0.0.0 255.255.255.255 host
+"""
 
 V4 = st.ip_addresses(v=4).map(str)
 V6 = st.builds(lambda a, mask: ipaddress.IPv6Address(int(a) & mask), st.ip_addresses(v=6),
@@ -46,7 +48,7 @@ def python_reads(text: str) -> int | None:
     return int(address) + (0xFFFF << 32 if address.version == 4 else 0)
 
 
-@pytest.mark.parametrize("text", LOOK_ALIKES)
+@pytest.mark.parametrize("text", LOOK_ALIKES.split())
 def test_look_alikes(db: duckdb.DuckDBPyConnection, text: str) -> None:
     assert engine_reads(db, text) == python_reads(text)
 

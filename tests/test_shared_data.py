@@ -1,7 +1,7 @@
 """Real flows of real attacks (../shared/data, third-party): everything reads, and what the rules find is written down.
 
-The table in tests/golden/shared_data.txt is the judgement: one line for each capture with what its labels say, the rules
-that fired, and why the others did not. Refresh it with `make golden` and read the difference.
+The table in tests/golden/shared_data.txt is the judgement: one line for each capture with what its labels say, the
+rules that fired, and why the others did not. Refresh it with `make golden` and read the difference.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def world(environment: str) -> Network:
     """The hosts of one environment as hosts.tsv names them."""
     lines = [line.split("\t") for line in (SHARED / "hosts.tsv").read_text().splitlines()[1:]]
     mine = [(address, role) for _, where, address, _, role, _ in lines if where == environment]
-    entries = [f"  - {{cidr: {a}, role: {'dc' if 'domain controller' in r else r.split(',')[0].split(':')[0]!r}}}" for a, r in mine]
+    entries = [
+        f"  - {{cidr: {a}, role: {'dc' if 'domain controller' in r else r.split(',')[0].split(':')[0]!r}}}"
+        for a, r in mine
+    ]
     return network("name: shared\nnetworks:\n" + "\n".join(entries) + "\n")
 
 
@@ -73,7 +76,9 @@ def test_every_flow_that_the_readme_promises_is_read(pattern: str) -> None:
 
 def test_masked_times_are_refused_record_by_record() -> None:
     with Engine(fields(), orientation()) as engine:
-        report = engine.read(source("zeek_conn"), [str(SHARED / "zeek_btest/conn")], network("name: n\nnetworks: []\n"), ())
+        report = engine.read(
+            source("zeek_conn"), [str(SHARED / "zeek_btest/conn")], network("name: n\nnetworks: []\n"), ()
+        )
     assert (report.kept, report.dropped) == (3, {"bad-time": 674})
 
 
@@ -86,11 +91,21 @@ def rows() -> Iterator[tuple[str, str, str, set[str]]]:
         for sensor in capture["sensors"]:
             name = sensor["file"].removesuffix(".eve.jsonl.gz")
             said = f"{capture['behaviour']}, {capture['attacker']} to {capture['target']}"
-            yield "mordor", name, said, fired("suricata_eve", f"mordor/{sensor['file']}", world(capture["environment"]))[1]
+            yield (
+                "mordor",
+                name,
+                said,
+                fired("suricata_eve", f"mordor/{sensor['file']}", world(capture["environment"]))[1],
+            )
     steps = json.loads((SHARED / "zeek_apt29_day1/labels.json").read_text())["steps"]
     said = ", ".join(dict.fromkeys(step["behaviour"] for step in steps))
     yield "apt29", "both sensors", said, fired("zeek_conn", "zeek_apt29_day1/*.conn.log.gz", world("dmevals.local"))[1]
-    yield "zat", "conn.log", "domain logon", fired("zeek_conn", "zeek_zat/conn.log", network("name: n\nnetworks: []\n"))[1]
+    yield (
+        "zat",
+        "conn.log",
+        "domain logon",
+        fired("zeek_conn", "zeek_zat/conn.log", network("name: n\nnetworks: []\n"))[1],
+    )
 
 
 def table() -> str:

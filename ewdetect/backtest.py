@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields as parts_of
+from dataclasses import dataclass
+from dataclasses import fields as parts_of
 
-from ewdetect.engine import Engine, Orientation, ReadReport, Settings
-from ewdetect.flows import Source
+from ewdetect.engine import Engine, ReadReport, Settings
+from ewdetect.flows import Orientation, Source
 from ewdetect.load import items
 from ewdetect.model import Alert, Field, Pack, Rule
 from ewdetect.network import Network

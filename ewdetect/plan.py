@@ -166,8 +166,11 @@ def rule_fields(rule: Rule) -> Iterator[str]:
             yield from _selection_fields(selection)
     correlation = rule.body.get("correlation") or {}
     aliases = correlation.get("aliases") or {}
-    named = [*_as_list(correlation.get("group-by") or []), *_as_list((correlation.get("condition") or {}).get("field") or []),
-             *(rule.meta.get("suppress") or {}).get("by", [])]
+    named = [
+        *_as_list(correlation.get("group-by") or []),
+        *_as_list((correlation.get("condition") or {}).get("field") or []),
+        *(rule.meta.get("suppress") or {}).get("by", []),
+    ]
     yield from (field for field in named if field not in aliases)
     yield from (field for fields in aliases.values() for field in fields.values())
 

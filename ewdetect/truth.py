@@ -104,9 +104,9 @@ def truth_from(document: Document) -> Truth:
 def judge(alerts: Sequence[Alert], truth: Truth) -> Judgement:
     """Give each alert to the step that it belongs to.
 
-    It belongs to a step that names its rule, whose source is in the alert (or one of whose destinations is in its group,
-    as the host in the middle of a pivot is), and that was going on at the crossing, give or take SLACK. Of several such
-    steps the nearest in time has it.
+    It belongs to a step that names its rule, whose source is in the alert (or one of whose destinations is in its
+    group, as the host in the middle of a pivot is), and that was going on at the crossing, give or take SLACK. Of
+    several such steps the nearest in time has it.
     """
     owned: dict[tuple[str, str], list[Alert]] = {}
     false = []

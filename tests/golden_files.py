@@ -1,7 +1,8 @@
 """Writes what tests compare with and people review.
 
 tests/golden/<dialect>/<source>/<context>/<rule>.txt is what the pack's rules on single flows convert to;
-mappings/<source>/sample.flows.jsonl what raw records become; tests/golden/shared_data.txt what ../shared/data shows.
+mappings/<source>/sample.flows.jsonl what raw records become; tests/golden/cli what the
+command line prints; tests/golden/shared_data.txt what ../shared/data shows.
 
 `python -m tests.golden_files` writes them, and `--check` says which differ; `make golden` and `make check` call it.
 A test compares too, so that every change of a query is seen and reviewed. The first line is the query, the ones after
@@ -18,6 +19,7 @@ from pathlib import Path
 from ewdetect.model import Kind
 from tests.convert_world import DIALECTS, ROOT, SOURCES, converted, pack
 from tests.samples import golden_samples
+from tests.test_cli import golden_cli
 from tests.test_shared_data import GOLDEN as SHARED_TABLE
 from tests.test_shared_data import table
 from tests.world import SHARED
@@ -30,6 +32,7 @@ def golden_files() -> Iterator[tuple[Path, str]]:
     """Every golden file and what must stand in it."""
     yield from golden_queries()
     yield from golden_samples()
+    yield from golden_cli()
     if SHARED.is_dir():
         yield SHARED_TABLE, table()
 

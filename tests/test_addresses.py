@@ -37,7 +37,8 @@ def db() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def engine_reads(db: duckdb.DuckDBPyConnection, text: str) -> int | None:
-    return db.execute("SELECT ewd_ip(?)", [text]).fetchone()[0]
+    row = db.execute("SELECT ewd_ip(?)", [text]).fetchone()
+    return int(row[0]) if row and row[0] is not None else None
 
 
 def python_reads(text: str) -> int | None:

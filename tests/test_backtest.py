@@ -112,9 +112,9 @@ def test_context_and_derived_fields_are_always_there() -> None:
 
 def test_a_skipped_rule_does_not_run(tmp_path: Path) -> None:
     path = tmp_path / "conn.log"
-    path.write_text(json.dumps({"ts": 1768471200.5, "uid": "C1", "id.orig_h": "10.10.4.17", "id.orig_p": 50000,
-                                "id.resp_h": "10.30.0.250", "id.resp_p": 22, "proto": "tcp", "conn_state": "SF"}) + "\n",
-                    encoding="utf-8")
+    record = {"ts": 1768471200.5, "uid": "C1", "id.orig_h": "10.10.4.17", "id.orig_p": 50000,
+              "id.resp_h": "10.30.0.250", "id.resp_p": 22, "proto": "tcp", "conn_state": "SF"}
+    path.write_text(json.dumps(record) + "\n", encoding="utf-8")
     result = run_backtest(pack(event_rule("denied", {"event.action": "denied"}), DECOY), source("zeek_conn"),
                           [str(path)], office(), fields(), orientation())
     assert [(skipped.rule, skipped.reason) for skipped in result.skipped] == [

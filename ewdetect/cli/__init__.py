@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -28,31 +28,31 @@ class Verbs(click.Group):
     """A group that knows its verbs by name and imports the one that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return [*VERBS]         # `list` is the name of a verb here, once that is imported
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
-            ctx.fail(f"there is no verb `{cmd_name}`; {suggest(cmd_name, list(VERBS))}")
+            ctx.fail(f"there is no verb `{cmd_name}`; {suggest(cmd_name, [*VERBS])}")
         command: click.Command = import_module(f"ewdetect.cli.{cmd_name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl([*VERBS.items()])
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
         """Run one verb and exit with its code; see ewdetect.cli.outcome."""
-        words = list(sys.argv[1:] if args is None else args)
+        words = [*(sys.argv[1:] if args is None else args)]
         sys.exit(guarded(lambda: self._run(words)))
 
-    def _run(self, words: list[str]) -> int:
-        with self.make_context("ewdetect", words) as context:
+    def _run(self, words: Sequence[str]) -> int:
+        with self.make_context("ewdetect", [*words]) as context:
             return int(self.invoke(context) or 0)
 
 
 def _version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
     if asked:
-        click.echo(f"ewdetect {import_module('ewdetect.report.json').product_version()}")
+        click.echo(f"ewdetect {import_module('ewdetect.report.envelope').product_version()}")
         context.exit()
 
 
@@ -63,6 +63,6 @@ def verbs() -> None:
     """Detections for traffic inside a network: check them, prove them, run them, ship them."""
 
 
-def main() -> NoReturn:
+def main() -> None:
     """The console script."""
     verbs.main()

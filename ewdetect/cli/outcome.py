@@ -25,7 +25,8 @@ YES, NO, ASKED_WRONGLY, WORLD_FAILED, INTERRUPTED, READER_LEFT = 0, 1, 2, 3, 130
 # Problems of the command line itself. If a rejection holds nothing else, the question was wrong, not the content.
 _OF_THE_QUESTION = frozenset({
     "convert/no-source", "convert/unknown-context", "convert/unknown-dialect", "convert/unknown-target",
-    "explain/unknown", "flows/wrong-source", "new/exists", "path/missing", "rule/unknown", "source/unknown"})
+    "explain/unknown", "flows/wrong-source", "new/bad-name", "new/exists", "path/missing", "rule/unknown",
+    "source/unknown"})
 
 
 def code_of(problems: Sequence[Problem]) -> int:
@@ -52,8 +53,7 @@ def guarded(work: Callable[[], int]) -> int:
     except Rejected as rejected:
         return _rejected(rejected)
     except (KeyboardInterrupt, click.Abort):
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
         _silence_stdout()
         return READER_LEFT
@@ -70,6 +70,11 @@ def _rejected(rejected: Rejected) -> int:
 
     tell_problems(rejected.problems)
     return code_of(rejected.problems)
+
+
+def _interrupted() -> int:
+    print("interrupted", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _world_failed(what: str) -> int:

@@ -179,3 +179,8 @@ def _world() -> Iterator[None]:
         yield
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
         raise WorldFailed(str(error).splitlines()[0]) from error
+    except RuntimeError as error:
+        # DuckDB turns Ctrl-C in the middle of a query into a plain RuntimeError.
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise

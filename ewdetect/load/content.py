@@ -96,7 +96,7 @@ def existing(path: Path) -> Path:
 def missing_path(path: Path) -> Problem:
     """The problem of a path that leads nowhere, with the neighbour that was probably meant."""
     parent = path.parent
-    neighbours = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+    neighbours = [p.name for p in parent.iterdir() if not p.name.startswith(".")] if parent.is_dir() else []
     fix = suggest(path.name, neighbours) if neighbours else "check the spelling and the folder that you are in"
     return Problem("path/missing", f"there is no file or folder `{path}`", Location(str(path)), fix)
 

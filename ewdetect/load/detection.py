@@ -13,24 +13,27 @@ from ewdetect.model import Field, Kind, Rule
 from ewdetect.problems import Problem, suggest
 from ewdetect.yamlfile import Path_
 
-ALL_TYPES = frozenset({"ip", "port", "integer", "number", "string", "boolean", "time"})
-_TEXT = frozenset({"string"})
+ALL_TYPES = frozenset({"ip", "port", "integer", "number", "string", "token", "boolean", "time"})
+_TEXT = frozenset({"string", "token"})
 _ORDERED = frozenset({"port", "integer", "number", "time"})
-_CLOCK = frozenset({"time"})
 
 # The modifiers of Sigma 2.1 (modifiers appendix), and the types of fields on which each can mean something.
 MODIFIERS: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("all", "neq", "exists", "fieldref"), ALL_TYPES),
     **dict.fromkeys(("gt", "gte", "lt", "lte"), _ORDERED),
-    **dict.fromkeys(("minute", "hour", "day", "week", "month", "year"), _CLOCK),
-    **dict.fromkeys(("contains", "startswith", "endswith", "cased", "expand", "windash"), _TEXT),
-    **dict.fromkeys(("re", "i", "m", "s", "ignorecase", "multiline", "dotall"), _TEXT),
-    **dict.fromkeys(("base64", "base64offset", "wide", "utf16", "utf16be"), _TEXT),
+    **dict.fromkeys(("contains", "startswith", "endswith", "re", "i", "m", "s", "ignorecase", "multiline", "dotall"),
+                    _TEXT),
     "cidr": frozenset({"ip"}),
 }
+# Sigma has these too, and on a flow they could only mislead.
+_UNSUPPORTED: Mapping[str, str] = {
+    "cased": "the strings of a flow are lower case, so case tells nothing",
+    **dict.fromkeys(("minute", "hour", "day", "week", "month", "year"), "no query language says it alike"),
+    **dict.fromkeys(("base64", "base64offset", "wide", "utf16", "utf16be", "windash"), "a flow has no command lines"),
+    "expand": "the network context takes the place of placeholders",
+}
 # With these the value is part of a word, so a closed vocabulary says nothing about it.
-_PARTIAL = MODIFIERS.keys() & {"contains", "startswith", "endswith", "re", "expand", "base64", "base64offset",
-                               "wide", "utf16", "utf16be", "windash"}
+_PARTIAL = frozenset({"contains", "startswith", "endswith", "re"})
 
 _OPERATORS = ("and", "or", "not")
 _NOT_SELECTIONS = ("condition", "rules")
@@ -108,6 +111,9 @@ def _key_flaw(item: Item, fields: Mapping[str, Field]) -> Flaw | None:
         return Flaw("rule/unknown-field", f"`{item.field}` is not a field of a flow", suggest(item.field, list(fields)))
     kind = fields[item.field].type
     for modifier in item.modifiers:
+        if modifier in _UNSUPPORTED:
+            return Flaw("rule/unsupported-modifier", f"`{modifier}` is not for flows: {_UNSUPPORTED[modifier]}",
+                        "leave the modifier out")
         if modifier not in MODIFIERS:
             return Flaw("rule/unknown-modifier", f"`{modifier}` is not a modifier of Sigma",
                         suggest(modifier, list(MODIFIERS)))
@@ -127,7 +133,7 @@ def _value_flaw(field: Field, modifiers: tuple[str, ...], value: Any, fields: Ma
         return None
     if field.type == "ip":
         return _cidr_flaw(field, value) if "cidr" in modifiers else _address_flaw(field, value)
-    if field.type == "string":
+    if field.type in _TEXT:
         return _text_flaw(field, modifiers, value)
     if field.type == "boolean":
         return None if isinstance(value, bool) else _wrong_type(field.name, value, "true or false")
@@ -192,8 +198,8 @@ def _wrong_type(name: str, value: Any, wanted: str) -> Flaw:
 
 
 def _a(kind: str) -> str:
-    return {"ip": "an address", "integer": "a whole number", "boolean": "true or false", "string": "text"}.get(
-        kind, f"a {kind}")
+    words = {"ip": "an address", "integer": "a whole number", "boolean": "true or false"}
+    return "text" if kind in _TEXT else words.get(kind, f"a {kind}")
 
 
 def _condition_problems(rule: Rule) -> Iterator[Problem]:

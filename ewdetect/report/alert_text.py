@@ -15,20 +15,21 @@ from ewdetect.report.words import count, host, safe
 LEVEL_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
 _SIDES = ("source.ip", "destination.ip")
 _OPERATORS = {"gte": "", "gt": "more than ", "lt": "less than ", "lte": "at most ", "eq": "exactly ", "neq": "not "}
+_SAID = ("network.transport", "network.protocol", "flow.outcome", "event.action")      # of a flow, in words
 _HOSTS, _FLOWS = 2, 3       # shown of each alert
 
 Clock = Callable[[int], str]
 
 
 def alert_text(alert: Alert, clock: Clock) -> RenderableType:
-    """A block of a few lines; `clock` writes times."""
+    """A block of a few lines; `clock` writes times. The volumes of a flow are the initiator's and the responder's."""
     head = Text(f"{clock(alert.crossing)}  ").append(f"{alert.rule.level:<9}", LEVEL_STYLES.get(alert.rule.level, ""))
     head.append(safe(alert.rule.title), "bold").append(f"  {alert.rule.name}", "dim")
     lines = [Text(line) for line in (_sides(alert), _measured_with_group(alert), _span(alert, clock)) if line]
-    flows = [Padding(Text(_flow(flow, clock)), (0, 0, 0, 2)) for flow in alert.samples[:_FLOWS]]
+    flows = [Padding(Text(_flow(flow, clock)), (0, 0, 0, 2)) for flow in _ends(alert.samples)]
     step = first_step(alert.rule)
-    following = [Text("next: ", "green").append(step)] if step else []
-    return Group(head, Padding(Group(*lines, *flows, *following), (0, 0, 1, len(clock(0)) + 2)))
+    following = [Text().append("next: ", "green").append(step)] if step else []
+    return Group(head, Padding(Group(*lines, *flows, *following), (0, 0, 1, 4)))
 
 
 def actor(alert: Alert) -> str:
@@ -44,8 +45,7 @@ def measured(alert: Alert) -> str:
     body = alert.rule.body.get("correlation")
     if body is None:
         suppress = alert.rule.meta.get("suppress")
-        quiet = f", one alert until {' and '.join(suppress['by'])} is silent for {suppress['for']}" if suppress else ""
-        return f"a flow that matches{quiet}"
+        return f"first match within {suppress['for']}" if suppress else "one match"
     if body["type"] == "temporal_ordered":
         return f"{', then '.join(map(str, body['rules']))}, within {body['timespan']}"
     return f"{_value(alert)} {_unit(body)} within {body['timespan']}{_threshold(body)}"
@@ -82,8 +82,14 @@ def _threshold(body: Mapping[str, Any]) -> str:
 
 def _measured_with_group(alert: Alert) -> str:
     """What was measured, and the group values that are no side of the connection."""
-    rest = [f"{key} {safe(value)}" for key, value in alert.group.items() if key not in _SIDES]
+    rest = [f"{key} {safe(value)}" for key, value in alert.group.items()
+            if key not in _SIDES and value not in alert.context]
     return "; ".join([measured(alert), ", ".join(rest)] if rest else [measured(alert)])
+
+
+def _ends(samples: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The first flows and the last: a chain or a scan with what followed is told by both ends."""
+    return samples if len(samples) <= _FLOWS else (*samples[:_FLOWS - 1], samples[-1])
 
 
 def _sides(alert: Alert) -> str:
@@ -105,15 +111,15 @@ def _hosts(alert: Alert, side: str) -> str:
 
 def _span(alert: Alert, clock: Clock) -> str:
     evidence = count(len(alert.evidence), "flow") + " of evidence"
-    if alert.start == alert.end:
+    if clock(alert.start) == clock(alert.end):
         return evidence
     return f"first {clock(alert.start)}, last {clock(alert.end)}, {evidence}"
 
 
 def _flow(flow: Mapping[str, Any], clock: Clock) -> str:
     ends = (_end(flow, side) for side in ("source", "destination"))
-    words = [flow.get("network.transport"), flow.get("network.protocol"), flow.get("flow.outcome"), flow.get("event.action")]
-    told = dict.fromkeys(safe(word) for word in words if word)
+    said = (flow.get(name) for name in _SAID)
+    told = dict.fromkeys(safe(word) for word in said if word)
     return "  ".join([clock(flow["event.start"]), " → ".join(ends), " ".join([*told, *_volume(flow)])])
 
 
@@ -127,7 +133,7 @@ def _end(flow: Mapping[str, Any], side: str) -> str:
 def _volume(flow: Mapping[str, Any]) -> Iterator[str]:
     sent, received = flow.get("source.bytes"), flow.get("destination.bytes")
     if sent is not None or received is not None:
-        yield f"{_bytes(sent)} out, {_bytes(received)} back"
+        yield f"{_bytes(sent)}/{_bytes(received)}"
 
 
 def _bytes(number: int | None) -> str:

@@ -18,13 +18,13 @@ from ewdetect.report.words import clock, count, day, host, length, moment, safe
 
 REPAIRS: Mapping[str, str] = {"reversed": "initiator and responder turned round",
                               "number": "a counter that cannot be true left out"}
-_ALIKE = 3              # alerts of one rule on one host that are shown in full
+_ALIKE, _SHOWN = 5, 3   # more alerts of one rule on one host than the first are cut to the second
 _PLACES = 8             # damaged records whose place is shown
 
 
 def backtest_text(result: Backtest, rules: Mapping[str, Rule], source: str, network: str) -> RenderableType:
     """The whole report. `rules` are those of the pack, by name."""
-    return Group(_read(result, source, network), Text(), *_alerts(result, rules), *_summary(result, rules))
+    return Group(_read(result, source, network), Text(), *_alerts(result, rules), *_summary(result))
 
 
 def _read(result: Backtest, source: str, network: str) -> Table:
@@ -32,14 +32,17 @@ def _read(result: Backtest, source: str, network: str) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("Flows", f"{source}, {_files(report)}; network {safe(network)}")
+    table.add_row("Flows", f"{_files(report)}, as {safe(source)}")
+    table.add_row("Network", safe(network))
     table.add_row("Read", _records(report))
     if report.repaired:
-        table.add_row("Repaired", "; ".join(f"{number:,} {REPAIRS.get(what, what)}" for what, number in report.repaired.items()))
+        repairs = (f"{number:,} {REPAIRS.get(what, what)}" for what, number in report.repaired.items())
+        table.add_row("Repaired", "; ".join(repairs))
     if report.dropped or report.places:
-        table.add_row("Dropped", "\n".join(_dropped(report)) or "no record")
+        table.add_row("Dropped", "\n".join(_dropped(report)))
     if report.first is not None and report.last is not None:
-        table.add_row("Span", f"{moment(report.first)} to {moment(report.last)} UTC ({length(report.last - report.first)})")
+        span = f"{moment(report.first)} to {moment(report.last)} UTC ({length(report.last - report.first)})"
+        table.add_row("Span", span)
     table.add_row("Rules", f"{len(result.rules)} ran" + (f", {len(result.skipped)} skipped" if result.skipped else ""))
     for skipped in result.skipped:
         table.add_row("Skipped", f"{skipped.rule}: {skipped.reason}")
@@ -62,7 +65,8 @@ def _dropped(report: ReadReport) -> Iterator[str]:
         yield f"{number:,} {damage}: {DAMAGE.get(damage, damage)}"
     for place in report.places[:_PLACES]:
         where = f"{safe(place.file)}:{place.line}" if place.line else safe(place.file)
-        yield f"  {where}: {place.damage}" + ("" if place.damage in report.dropped else f": {DAMAGE.get(place.damage, '')}")
+        meaning = "" if place.damage in report.dropped else f": {DAMAGE.get(place.damage, '')}"
+        yield f"  {where}: {place.damage}{meaning}"
     if len(report.places) > _PLACES:
         yield f"  and {len(report.places) - _PLACES} more places; --format json lists them"
 
@@ -82,23 +86,25 @@ def _alerts(result: Backtest, rules: Mapping[str, Rule]) -> Iterator[RenderableT
 
 
 def _compact(alerts: Sequence[Alert], when: Clock) -> Iterator[RenderableType]:
-    """The first few of each rule in full; of the others how many there are."""
+    """All alerts in full, but where one rule gave many only the first, and how many more there are."""
+    total = Counter(alert.rule.name for alert in alerts)
     seen: Counter[str] = Counter()
     for alert in alerts:
         seen[alert.rule.name] += 1
-        if seen[alert.rule.name] <= _ALIKE:
+        if total[alert.rule.name] <= _ALIKE or seen[alert.rule.name] <= _SHOWN:
             yield alert_text(alert, when)
-    for name, number in seen.items():
+    for name, number in total.items():
         if number > _ALIKE:
-            last = max(alert.crossing for alert in alerts if alert.rule.name == name)
-            yield Padding(Text(f"and {number - _ALIKE} more of {name}, the last at {when(last)}; --alerts FILE writes all"),
-                          (0, 0, 1, 0))
+            last = when(max(alert.crossing for alert in alerts if alert.rule.name == name))
+            more = f"and {number - _SHOWN} more of {name}, the last at {last}; --alerts FILE writes all"
+            yield Padding(Text(more), (0, 0, 1, 0))
 
 
 def _nothing(result: Backtest, rules: Mapping[str, Rule]) -> Iterator[RenderableType]:
     report = result.report
     if report.kept == 0:
-        yield Text("No flow was kept, so there was nothing to look at." if report.read else "There were no records.", "bold")
+        found = "No flow was kept, so there was nothing to look at." if report.read else "There were no records."
+        yield Text(found, "bold")
         if report.read:
             yield Text("Was it this source that wrote the file? `ewdetect list sources` shows the others.")
         return
@@ -107,28 +113,33 @@ def _nothing(result: Backtest, rules: Mapping[str, Rule]) -> Iterator[Renderable
         yield Text(f"  {safe(rules[name].title)}").append(f"  {name}", "dim")
 
 
-def _summary(result: Backtest, rules: Mapping[str, Rule]) -> Iterator[RenderableType]:
+def _summary(result: Backtest) -> Iterator[RenderableType]:
     """A table of the rules that alerted, gravest first, and the names of the quiet ones."""
-    if not result.alerts:
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("rule", "level"):
-        table.add_column(column, no_wrap=True)
-    for column in ("alerts", "hosts"):
-        table.add_column(column, justify="right")
-    table.add_column("first", no_wrap=True)
-    table.add_column("last", no_wrap=True)
     found: dict[str, list[Alert]] = {}
     for alert in result.alerts:
         found.setdefault(alert.rule.name, []).append(alert)
-    for name, alerts in sorted(found.items(), key=lambda item: (-_gravity(item[1][0].rule), item[0])):
-        level = alerts[0].rule.level
-        table.add_row(name, Text(level, LEVEL_STYLES.get(level, "")), f"{len(alerts):,}", f"{len(set(map(actor, alerts))):,}",
-                      moment(alerts[0].crossing), moment(alerts[-1].crossing))
+    if not found:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in ("rule", "level", "alerts", "hosts", "first", "last"):
+        table.add_column(column, no_wrap=True, justify="right" if column in ("alerts", "hosts") else "left")
+    for alerts in sorted(found.values(), key=_gravest_first):
+        table.add_row(*_rule_row(alerts))
     yield table
     if quiet := [name for name in result.rules if name not in found]:
         yield Text(f"\nquiet: {', '.join(quiet)}")
 
 
-def _gravity(rule: Rule) -> int:
-    return LEVELS.index(rule.level) if rule.level in LEVELS else 0
+def _rule_row(alerts: Sequence[Alert]) -> Iterator[str | Text]:
+    rule = alerts[0].rule
+    yield rule.name
+    yield Text(rule.level, LEVEL_STYLES.get(rule.level, ""))
+    yield f"{len(alerts):,}"
+    yield f"{len(set(map(actor, alerts))):,}"
+    yield moment(alerts[0].crossing)
+    yield moment(alerts[-1].crossing)
+
+
+def _gravest_first(alerts: Sequence[Alert]) -> tuple[int, str]:
+    rule = alerts[0].rule
+    return -LEVELS.index(rule.level) if rule.level in LEVELS else 0, rule.name

@@ -1,15 +1,17 @@
 """Results as JSON: one versioned envelope for every verb, and alerts as JSON lines.
 
-The envelope is `{"ewdetect": {"version": "…", "format": "<name>/<number>"}, …}`. The number grows when a key changes its
-meaning or goes; new keys may come without it. Times are ISO 8601 in UTC with six decimals, or null.
+The envelope is `{"ewdetect": {"version": "…", "format": "<name>/<number>"}, …}`. The number grows when a key changes
+its meaning or goes; new keys may come without it. Times are ISO 8601 in UTC with six decimals, or null.
 
-- `problems/1`: `problems`: [{code, severity, message, path, line, column, fix}]; line and column are 0 for a whole file
-- `test/1`: `files`: [{path, rule, passed, cases: [{name, line, passed, seconds, missing: [{rule, group, flows, line, reasons}],
-  unexpected: [alert]}]}]
-- `mutation/1`: `files`: [{path, rule, passed, failing: [case], mutants: [{rule, path, line, what, killed_by, refused, survived}]}]
+- `problems/1`: `problems`: [{code, severity, message, path, line, column, fix}]; line and column 0: the whole file
+- `test/1`: `files`: [{path, rule, passed, cases: [{name, line, passed, seconds,
+  missing: [{rule, group, flows, line, reasons}], unexpected: [alert]}]}]
+- `mutation/1`: `files`: [{path, rule, passed, failing: [case],
+  mutants: [{rule, path, line, what, killed_by, refused, survived}]}]
 - `backtest/1`: `read`: {files, records, kept, passed, dropped, repaired, places: [{file, line, damage}], first, last};
-  `rules`: [name]; `skipped`: [{rule, reason}]; `alerts`: [alert]; with --truth also `truth`: {passed, steps: [{id, attack,
-  start, end, technique, tool, note, verdict, caught: {rule: number of alerts}, missed: [rule]}], false: [index into `alerts`]}
+  `rules`: [name]; `skipped`: [{rule, reason}]; `alerts`: [alert]; with --truth also
+  `truth`: {passed, false: [index into `alerts`], steps: [{id, attack, start, end, technique, tool, note, verdict,
+  caught: {rule: number of alerts}, missed: [rule]}]}
 - `convert/1`: `queries`: [{rule, target, dialect, source, context, text, caveats}]; `problems` as above
 - `list/1`: the key is what was asked for (`rules`, `sources`, `fields`, `networks`), its value a list of flat objects
 
@@ -20,43 +22,19 @@ An alert: `rule`: {name, id, title, level, tags, attack: [technique]}; `group`; 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ewdetect.backends.base import Query
 from ewdetect.backtest import Backtest
 from ewdetect.model import Alert, Rule
 from ewdetect.mutate import MutationResults
+from ewdetect.mutate import Verdict as Mutated
 from ewdetect.problems import Problem
+from ewdetect.report.envelope import envelope, problem_record
 from ewdetect.report.words import iso
 from ewdetect.test import CaseResult, Missing, Results, Unexpected
 from ewdetect.truth import Judgement, Verdict
-
-
-def envelope(name: str, content: Mapping[str, Any]) -> str:
-    """A result of format `name`, such as `backtest/1`, as JSON text."""
-    head = {"version": product_version(), "format": name}
-    return json.dumps({"ewdetect": head, **content}, indent=2, ensure_ascii=False, default=str) + "\n"
-
-
-def product_version() -> str:
-    """The installed version; `0+source` when run from a folder that was never installed."""
-    try:
-        return version("ewdetect")
-    except PackageNotFoundError:
-        return "0+source"
-
-
-def problems_json(problems: Sequence[Problem]) -> str:
-    return envelope("problems/1", {"problems": [problem_record(problem) for problem in problems]})
-
-
-def problem_record(problem: Problem) -> dict[str, Any]:
-    place = problem.location
-    return {"code": problem.code, "severity": problem.severity.value, "message": problem.message,
-            "path": place.path if place else None, "line": place.line if place else 0,
-            "column": place.column if place else 0, "fix": problem.fix}
 
 
 def alert_record(alert: Alert) -> dict[str, Any]:
@@ -75,13 +53,16 @@ def alert_lines(alerts: Iterable[Alert]) -> Iterable[str]:
 
 
 def rule_record(rule: Rule) -> dict[str, Any]:
+    """What an alert says of its rule."""
     tags = [str(tag) for tag in rule.body.get("tags", ())]
     words = [tag.removeprefix("attack.") for tag in tags if tag.startswith("attack.t")]
     techniques = [word.upper() for word in words if word[1:].replace(".", "").isdigit()]
-    return {"name": rule.name, "id": rule.id, "title": rule.title, "level": rule.level, "tags": tags, "attack": techniques}
+    return {"name": rule.name, "id": rule.id, "title": rule.title, "level": rule.level, "tags": tags,
+            "attack": techniques}
 
 
 def backtest_json(result: Backtest, judgement: Judgement | None = None) -> str:
+    """`backtest/1`, with `truth` where there is a judgement."""
     report = result.report
     content: dict[str, Any] = {
         "read": {"files": list(report.files), "records": report.read, "kept": report.kept, "passed": report.passed,
@@ -92,8 +73,9 @@ def backtest_json(result: Backtest, judgement: Judgement | None = None) -> str:
         "skipped": [{"rule": skipped.rule, "reason": skipped.reason} for skipped in result.skipped],
         "alerts": [alert_record(alert) for alert in result.alerts]}
     if judgement is not None:
+        false = {id(alert) for alert in judgement.false}
         content["truth"] = {"passed": judgement.passed, "steps": [_verdict(v) for v in judgement.verdicts],
-                            "false": [n for n, alert in enumerate(result.alerts) if alert in judgement.false]}
+                            "false": [n for n, alert in enumerate(result.alerts) if id(alert) in false]}
     return envelope("backtest/1", content)
 
 
@@ -109,6 +91,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def results_json(results: Results) -> str:
+    """`test/1`."""
     files = [{"path": file.case_file.path, "rule": file.case_file.rule, "passed": file.passed,
               "cases": [_case(result) for result in file.results]} for file in results.files]
     return envelope("test/1", {"files": files})
@@ -128,19 +111,21 @@ def _missing(difference: Missing) -> dict[str, Any]:
 
 
 def mutation_json(results: Sequence[MutationResults]) -> str:
+    """`mutation/1`."""
     files = [{"path": file.case_file.path, "rule": file.case_file.rule, "passed": file.passed,
               "failing": list(file.failing),
-              "mutants": [{"rule": v.mutant.rule, "path": v.mutant.location.path, "line": v.mutant.location.line,
-                           "what": v.mutant.what, "killed_by": v.killed_by, "refused": v.refused, "survived": v.survived}
-                          for v in file.verdicts]} for file in results]
+              "mutants": [_mutant(verdict) for verdict in file.verdicts]} for file in results]
     return envelope("mutation/1", {"files": files})
 
 
+def _mutant(verdict: Mutated) -> dict[str, Any]:
+    mutant = verdict.mutant
+    return {"rule": mutant.rule, "path": mutant.location.path, "line": mutant.location.line, "what": mutant.what,
+            "killed_by": verdict.killed_by, "refused": verdict.refused, "survived": verdict.survived}
+
+
 def queries_json(queries: Sequence[Query], problems: Sequence[Problem]) -> str:
+    """`convert/1`: the queries, and why the others are missing."""
     shown = [{"rule": q.rule, "target": q.target, "dialect": q.dialect, "source": q.source, "context": q.context,
               "text": q.text, "caveats": list(q.caveats)} for q in queries]
     return envelope("convert/1", {"queries": shown, "problems": [problem_record(problem) for problem in problems]})
-
-
-def listing_json(what: str, rows: Sequence[Mapping[str, str]]) -> str:
-    return envelope("list/1", {what: [dict(row) for row in rows]})

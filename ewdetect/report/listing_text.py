@@ -26,26 +26,29 @@ def listing_text(rows: Sequence[Mapping[str, str]]) -> Table:
 
 
 def address_text(address: str, network: Network, found: Sequence[Contribution]) -> RenderableType:
-    """Every place that says something of an address; `>` marks what counts. Attributes that nothing sets stand last."""
-    said = [each for each in found if each.entry or not each.wins or each.reason.endswith("says it")]
-    said = [each for each in said if not each.reason.startswith("no entry")]
+    """Every entry that says something of an address; `>` marks what counts. Attributes that nothing sets stand last."""
+    said = [each for each in found if not _is_default(each, network)]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for head in ("", "attribute", "value", "from", "why"):
-        table.add_column(head, no_wrap=head != "why", overflow="fold")
+    for head in ("", "attribute", "value", "entry", "where", ""):
+        table.add_column(head, no_wrap=True)
     for each in said:
         table.add_row(*_contribution(each, network), style="" if each.wins else "dim")
-    shown = {each.attribute for each in said}
-    rest = [f"{each.attribute} {_plain(each.value)}" for each in found if each.attribute not in shown]
-    defaults = [Text(f"\nnothing says otherwise: {', '.join(rest)}")] if rest else []
-    return Group(Text(f"{safe(address)} in network {safe(network.name)}\n", "bold"), table, *defaults)
+    rest = ", ".join(f"{each.attribute} {_plain(each.value)}" for each in found if _is_default(each, network))
+    return Group(Text(f"{safe(address)} in network {safe(network.name)}\n", "bold"), table,
+                 Text(f"\nno entry says it: {rest}" if rest else ""))
+
+
+def _is_default(each: Contribution, network: Network) -> bool:
+    return each.entry is None and each.wins and each.value == network.defaults[each.attribute]
 
 
 def _contribution(each: Contribution, network: Network) -> Iterator[str]:
     yield ">" if each.wins else " "
     yield each.attribute
     yield safe(_plain(each.value))
-    yield f"{network.path}:{each.entry.location.line}" if each.entry else "internal"
-    yield each.reason
+    yield str(each.entry.cidr) if each.entry else "internal:"
+    yield f"{network.path}:{each.entry.location.line}" if each.entry else network.path
+    yield "" if each.wins else "overridden"
 
 
 def _plain(value: object) -> str:
@@ -66,8 +69,9 @@ def rule_text(rule: Rule, cases: int) -> RenderableType:
     needs = meta.get("needs") or {}
     table.add_row("Needs", "; ".join(f"{what}: {', '.join(names)}" for what, names in needs.items()))
     table.add_row("Tuning", safe(meta.get("tuning", "")))
-    return Group(Text(safe(rule.title), "bold underline"), Text(safe(body.get("description", "")).strip()), Text(), table,
-                 *_list("False positives", body.get("falsepositives", ())), *_list("References", body.get("references", ())),
+    return Group(Text(safe(rule.title), "bold underline"), Text(safe(str(body.get("description", "")).strip())), Text(),
+                 table, *_list("False positives", body.get("falsepositives", ())),
+                 *_list("References", body.get("references", ())),
                  *_lines("Guide", str(meta.get("guide", "")).splitlines()))
 
 

@@ -34,8 +34,8 @@ def _problem(problem: Problem, line_at: Callable[[Location], str]) -> Text:
     text = Text()
     if problem.location:
         text.append(f"{safe(problem.location)}: ", "bold")
-    text.append(f"{problem.severity.value}: ", _STYLES[problem.severity]).append(safe(problem.message))
-    text.append(f"  [{problem.code}]\n", "dim")
+    text.append(f"{problem.severity.value}[{problem.code}]", _STYLES[problem.severity])
+    text.append(f": {safe(problem.message)}\n")
     for line in _excerpt(problem.location, line_at):
         text.append(f"{line}\n")
     if problem.fix:

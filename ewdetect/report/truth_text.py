@@ -12,28 +12,28 @@ from ewdetect.report.alert_text import actor, measured
 from ewdetect.report.words import clock, count, host, moment, safe
 from ewdetect.truth import Judgement, Verdict
 
-_STYLES = {"caught": "green", "no rule": "dim"}
+_STYLES = {"caught": "green", "missed": "bold red"}
 
 
 def truth_text(judgement: Judgement) -> RenderableType:
     """The attack steps, notes on those without a rule, false alerts, and one line with the score."""
-    return Group(Text("\nWhat really happened\n", "bold underline"), _table(judgement), *_everyday(judgement),
-                 *_false(judgement), Text(f"\n{score(judgement)}", "bold"))
+    return Group(Text("\nWhat really happened (UTC)\n", "bold underline"), _table(judgement), *_without_rule(judgement),
+                 *_everyday(judgement), *_false(judgement), Text(f"\n{score(judgement)}", "bold"))
 
 
 def score(judgement: Judgement) -> str:
     """One line: caught, missed, without a rule, false."""
     asked = len(judgement.caught) + len(judgement.missed)
-    return (f"{len(judgement.caught)} of {count(asked, 'attack step')} with a rule caught, {len(judgement.missed)} missed, "
-            f"{len(judgement.without_rule)} without a rule, {count(len(judgement.false), 'false alert')}")
+    return ", ".join([
+        f"{len(judgement.caught)} of {count(asked, 'attack step')} with a rule caught",
+        f"{len(judgement.missed)} missed",
+        f"{len(judgement.without_rule)} without a rule", count(len(judgement.false), "false alert")])
 
 
 def _table(judgement: Judgement) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in ("step", "when"):
-        table.add_column(column, no_wrap=True)
-    for column in ("what", "technique", "rules", "verdict"):
-        table.add_column(column, overflow="fold")
+    for column in ("step", "when", "what", "technique", "rules", "verdict"):
+        table.add_column(column, no_wrap=column != "what", overflow="fold")
     for verdict in judgement.verdicts:
         if verdict.step.attack or verdict.step.rules:
             table.add_row(*_row(verdict))
@@ -43,21 +43,30 @@ def _table(judgement: Judgement) -> Table:
 def _row(verdict: Verdict) -> Iterator[str | Text]:
     step = verdict.step
     yield safe(step.id)
-    yield f"{clock(step.start)}–{clock(step.end)}"
+    yield f"{clock(step.start)}-{clock(step.end)}"
     yield safe(step.tool)
     yield safe(step.technique)
-    yield "\n".join(map(safe, step.rules)) or f"none: {safe(step.note)}"
-    yield Text(verdict.word, _STYLES.get(verdict.word, "bold red"))
+    yield "\n".join(map(safe, step.rules)) or Text("none yet", "dim")
+    words = ["missed" if rule in verdict.missed else "caught" for rule in step.rules]
+    yield Text("\n").join(Text(word, _STYLES[word]) for word in words)
+
+
+def _without_rule(judgement: Judgement) -> Iterator[Text]:
+    if judgement.without_rule:
+        yield Text("\nno rule asks for these yet:")
+    for verdict in judgement.without_rule:
+        yield Text(f"  {safe(verdict.step.id)}: {safe(verdict.step.note)}")
 
 
 def _everyday(judgement: Judgement) -> Iterator[Text]:
     everyday = [verdict for verdict in judgement.verdicts if not (verdict.step.attack or verdict.step.rules)]
     if everyday:
-        yield Text(f"\nand {count(len(everyday), 'kind')} of everyday traffic, on which no rule may fire")
+        yield Text(f"\nbeside them {count(len(everyday), 'kind')} of everyday traffic, on which no rule may fire")
 
 
 def _false(judgement: Judgement) -> Iterator[Text]:
     if judgement.false:
-        yield Text("\nFalse alerts: no step of the truth accounts for them", "bold red")
+        yield Text("\nfalse alerts, which no step accounts for:", "bold red")
     for alert in judgement.false:
-        yield Text(f"  {moment(alert.crossing)}  {alert.rule.name}  {host(actor(alert), alert.context)}: {measured(alert)}")
+        who = host(actor(alert), alert.context)
+        yield Text(f"  {moment(alert.crossing)}  {alert.rule.name}  {who}: {measured(alert)}")

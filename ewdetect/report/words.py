@@ -15,6 +15,7 @@ def iso(time: int) -> str:
 
 
 def day(time: int) -> str:
+    """The date."""
     return iso(time)[:10]
 
 

@@ -7,6 +7,7 @@ enough, because AND and OR treat NULL like false as far as truth is concerned. S
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import Any
 
 from sigma.conditions import (
@@ -33,39 +34,42 @@ from sigma.types import (
 from ewdetect.flows.sql import name, text
 from ewdetect.plan import OPERATORS
 
-_V4_IN_V6 = 0xFFFF << 32
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
+Types = Mapping[str, str]       # canonical field → its type in mappings/flow.yml
 
 
 class Unsayable(Exception):
     """The engine has no exact form for this. The text says what."""
 
 
-def predicate(rule: SigmaRule, ip_fields: frozenset[str]) -> str:
+def predicate(rule: SigmaRule, types: Types) -> str:
     """The condition of a rule; several conditions mean any of them. Raises Unsayable."""
-    return " OR ".join(_sql(c.parsed, ip_fields) for c in rule.detection.parsed_condition)
+    return " OR ".join(_sql(c.parsed, types) for c in rule.detection.parsed_condition)
 
 
-def _sql(node: Any, ip_fields: frozenset[str]) -> str:
+def _sql(node: Any, types: Types) -> str:
     match node:
         case ConditionAND() | ConditionOR():
             word = " AND " if isinstance(node, ConditionAND) else " OR "
-            return "(" + word.join(_sql(arg, ip_fields) for arg in node.args) + ")"
+            return "(" + word.join(_sql(arg, types) for arg in node.args) + ")"
         case ConditionNOT():
-            return f"NOT coalesce({_sql(node.args[0], ip_fields)}, false)"
+            return f"NOT coalesce({_sql(node.args[0], types)}, false)"
         case ConditionFieldEqualsValueExpression():
-            return _compare(node.field, node.value, ip_fields)
+            return _compare(node.field, node.value, types)
         case ConditionValueExpression():
             raise Unsayable("a value without a field: a flow has no text to search")
     raise Unsayable(f"the condition `{node}`")
 
 
-def _compare(field: str, value: Any, ip_fields: frozenset[str]) -> str:
+def _compare(field: str, value: Any, types: Types) -> str:
     column = name(field)
-    if field in ip_fields and isinstance(value, SigmaString | SigmaCIDRExpression):
+    if types.get(field) == "ip" and isinstance(value, SigmaString | SigmaCIDRExpression):
         return _in_network(column, str(value.cidr) if isinstance(value, SigmaCIDRExpression) else str(value))
     match value:
         case SigmaString():
-            return _string(column, value)
+            return _string(f"lower({column})" if types.get(field) == "token" else column, value)
         case SigmaNumber():
             return f"{column} = {text(value.number)}"
         case SigmaBool():
@@ -97,7 +101,10 @@ def _escaped(part: str) -> str:
 
 
 def _in_network(column: str, cidr: str) -> str:
+    """An IPv6 network never covers IPv4, though IPv4 lives inside ::ffff:0:0/96."""
     network = ipaddress.ip_network(cidr, strict=False)
-    base = _V4_IN_V6 if network.version == 4 else 0
+    is_v4 = network.version == 4 or network.subnet_of(_MAPPED)
+    base = int(_MAPPED.network_address) if network.version == 4 else 0
     first, last = base + int(network.network_address), base + int(network.broadcast_address)
-    return f"{column} IN (SELECT id FROM address WHERE ip BETWEEN {first}::UHUGEINT AND {last}::UHUGEINT)"
+    family = "is_v4" if is_v4 else "NOT is_v4"
+    return f"{column} IN (SELECT id FROM address WHERE {family} AND ip BETWEEN {first}::UHUGEINT AND {last}::UHUGEINT)"

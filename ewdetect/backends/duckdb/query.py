@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 
 from ewdetect.backends.base import Query
 from ewdetect.backends.duckdb.predicate import Unsayable, predicate
 from ewdetect.backends.duckdb.stages import Block, blocks, hits
 from ewdetect.backends.sigma import hydrate
+from ewdetect.load import load_fields
 from ewdetect.plan import Steps, plan
 from ewdetect.problems import Problem, Rejected
 from ewdetect.resolve import ResolvedRule
 
-IP_FIELDS = frozenset({"source.ip", "destination.ip"})
+
+@cache
+def _types() -> Mapping[str, str]:
+    return {name: field.type for name, field in load_fields().items()}
 
 
 class DuckdbBackend:
@@ -43,7 +48,7 @@ def compile_rule(resolved: ResolvedRule) -> tuple[Block, ...]:
     if problems:
         raise Rejected(problems)
     try:
-        predicates = {name: predicate(rule, IP_FIELDS) for name, rule in hydrate(resolved).items()}
+        predicates = {name: predicate(rule, _types()) for name, rule in hydrate(resolved).items()}
     except Unsayable as error:
         raise Rejected([Problem("convert/unsupported", f"the engine cannot say {error}",
                                 resolved.rule.document.at("detection"), "use fields and plain values")]) from error

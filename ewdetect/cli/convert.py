@@ -1,0 +1,74 @@
+"""ewdetect convert"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from ewdetect.backends.base import Query
+from ewdetect.backtest import chosen_rules
+from ewdetect.cli.options import chosen_pack, json_or_text, network_option, rule_paths
+from ewdetect.cli.outcome import code_of
+from ewdetect.cli.output import emit, tell, tell_problems
+from ewdetect.convert import backend, convert_rule
+from ewdetect.load import load_fields, load_network, load_pack, load_source
+from ewdetect.model import Field, Pack, Rule
+from ewdetect.problems import Problem, Rejected
+from ewdetect.report.json import queries_json
+from ewdetect.resolve import resolve_rule
+
+
+@click.command("convert")
+@click.argument("rules", nargs=-1, required=True, metavar="RULE...")
+@click.option("--to", "target", required=True, metavar="SIEM", help="elastic, splunk or duckdb.")
+@click.option("--source", metavar="S", help="What wrote the flows there; `ewdetect list sources` shows the names.")
+@network_option()
+@click.option("--context", default="inline", show_default=True, metavar="HOW",
+              help="inline: zones become networks in the query; enriched: the SIEM fills context fields.")
+@click.option("--dialect", metavar="D", help="lucene or esql for elastic, spl for splunk; left out, the first.")
+@json_or_text
+def command(rules: tuple[str, ...], target: str, source: str | None, network: str | None, context: str,
+            dialect: str | None, form: str) -> int:
+    """Turn rules into queries for a SIEM, exactly or not at all.
+
+    RULE is the name of a rule that ships, or the path of a rule file or folder. Queries go to standard output; caveats
+    and the rules that are refused to standard error, and then the exit code is 1.
+    """
+    fields, into = load_fields(), backend(target)
+    telemetry = load_source(source, fields) if source else None
+    known = load_network(network, fields) if network else None
+    queries: list[Query] = []
+    problems: list[Problem] = []
+    for rule, pack in _chosen(rules, fields):
+        try:
+            queries.append(convert_rule(resolve_rule(rule, pack, telemetry, known), into, context, dialect))
+        except Rejected as rejected:
+            problems += rejected.problems
+    problems = list(dict.fromkeys(problems))
+    emit(queries_json(queries, problems) if form == "json" else _text(queries))
+    for query in queries:
+        for caveat in query.caveats:
+            tell(f"{query.rule}: {caveat}")
+    if problems:
+        tell_problems(problems)
+    return code_of(problems)
+
+
+def _chosen(words: Sequence[str], fields: Mapping[str, Field]) -> Iterator[tuple[Rule, Pack]]:
+    """Each rule with the pack it stands in: the alerting rules of the paths, and those named of the ones that ship."""
+    paths = [word for word in words if "/" in word or word.endswith(".yml") or Path(word).exists()]
+    if paths:
+        pack, found = chosen_pack(rule_paths(paths), fields)
+        yield from ((rule, pack) for rule in found)
+    if names := [word for word in words if word not in paths]:
+        pack = load_pack(rule_paths(()), fields)
+        yield from ((rule, pack) for rule in chosen_rules(pack, names))
+
+
+def _text(queries: Sequence[Query]) -> str:
+    """One query as it is; several under the names of their rules."""
+    if len(queries) == 1:
+        return queries[0].text.rstrip("\n") + "\n"
+    return "\n".join(f"# {query.rule} ({query.dialect})\n{query.text.rstrip()}\n" for query in queries)

@@ -1,0 +1,131 @@
+"""The reference pages: fields, sources, problems, command line, and the tables of the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from ewdetect.cli import verbs
+from ewdetect.codes import explanations
+from ewdetect.docs.markdown import bullets, code, fenced, page, table
+from ewdetect.docs.rules import attack_link, family, techniques
+from ewdetect.engine import DAMAGE
+from ewdetect.flows import Source
+from ewdetect.load import context_fields
+from ewdetect.model import Field, Pack
+
+_WIDTH = 100
+
+
+def fields_page(fields: Mapping[str, Field]) -> str:
+    """Every field that a rule may ask for."""
+    kinds = {origin: [f for f in fields.values() if f.origin == origin] for origin in ("record", "derived")}
+    return page(
+        "# Fields of a flow",
+        "One record for each connection, oriented initiator to responder. Rules, test tables and sources use these "
+        "names; `mappings/flow.yml` is the list. A field that a record does not have is missing, never zero or empty.",
+        "## Record fields\n\nThe source fills them. *Default* is what a flow in a test table has where the column is "
+        "left out.\n\n" + _fields_table(kinds["record"], "default"),
+        "## Derived fields\n\nThe engine works them out.\n\n" + _fields_table(kinds["derived"]),
+        "## Context fields\n\nThe network file gives them, for each side: `source.zone`, `destination.zone` and so on. "
+        "*Default* is what an address has that no entry says it of.\n\n"
+        + _fields_table(context_fields(fields).values(), "default"))
+
+
+def _fields_table(fields: Iterable[Field], *more: str) -> str:
+    rows = [(f"`{f.name}`", (f.unit and f"{f.type} ({f.unit})") or f.type, _meaning(f), *(_default(f) for _ in more))
+            for f in fields]
+    return table(("field", "type", "meaning", *more), rows)
+
+
+def _meaning(field: Field) -> str:
+    return f"{field.meaning}. One of {code(field.values)}." if field.values else f"{field.meaning}."
+
+
+def _default(field: Field) -> str:
+    shown = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+    return "" if field.default is None else f"`{shown}`"
+
+
+def sources_page(sources: Sequence[Source], fields: Mapping[str, Field]) -> str:
+    """What each telemetry source can tell, and what becomes of records that cannot be read."""
+    damage = table(("reason", "meaning"), [(f"`{word}`", text) for word, text in DAMAGE.items()])
+    return page(
+        "# Sources",
+        "A source says how raw records become flows. `ewdetect backtest FLOWS --source NAME` takes files, folders, "
+        "globs, gzip (by content, whatever the name) and `-` for standard input.",
+        sources_table(sources), *(_source(source, fields) for source in sources),
+        "## Records that are dropped\n\n`backtest` counts them and shows the first places of each kind.\n\n" + damage)
+
+
+def sources_table(sources: Sequence[Source]) -> str:
+    """One line for each source."""
+    return table(("source", "what it reads", "outcomes it tells apart", "a flow may arrive late by"),
+                 [(f"`{s.name}`", s.title, code(s.traits.outcomes), s.traits.delay) for s in sources])
+
+
+def _source(source: Source, fields: Mapping[str, Field]) -> str:
+    traits = source.traits
+    absent = [f.name for f in fields.values() if f.origin == "record" and f.name not in source.fields]
+    return f"## {source.name}\n\n{source.title}.\n\n" + bullets([
+        f"Both directions in one record: {_yes(traits.bidirectional)}",
+        f"Sampled: {_yes(traits.sampled)}",
+        "Timing: exact" if traits.timing == "exact" else "Timing: several connections share a record",
+        *([f"Does not fill: {code(absent)}"] if absent else ["Fills every record field"])])
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
+def problems_page() -> str:
+    """Every problem code."""
+    areas = groupby(explanations().items(), key=lambda item: item[0].partition("/")[0])
+    return page(
+        "# Problems",
+        "Everything that ewdetect refuses has a code. The message names the place and the mend; this page says why. "
+        "`ewdetect explain CODE` prints the entry.",
+        *(f"## {area}\n\n" + bullets(f"`{name}`: {text}" for name, text in items) for area, items in areas))
+
+
+def cli_page() -> str:
+    """The help text of every verb."""
+    context = verbs.context_class(verbs, info_name="ewdetect")
+    return page(
+        "# Command line",
+        "Results go to standard output, talk to standard error. Exit codes, for every verb: 0 yes; 1 no (problems, "
+        "a failed case); 2 asked wrongly; 3 the world failed (a disk is full, a file cannot be read).",
+        *(f"## {name}\n\n" + fenced(text, "text") for name, text in _helps(verbs, context)))
+
+
+def _helps(command: Any, context: Any) -> Iterator[tuple[str, str]]:
+    """(full name, help) of a click command and those below it. Typed loosely: click stays behind the door of cli."""
+    context.max_content_width = context.terminal_width = _WIDTH
+    yield context.command_path, command.get_help(context)
+    for name in command.list_commands(context) if hasattr(command, "list_commands") else ():
+        inner = command.get_command(context, name)
+        yield from _helps(inner, inner.context_class(inner, info_name=name, parent=context))
+
+
+def readme(text: str, pack: Pack, sources: Sequence[Source]) -> str:
+    """The README with its tables of rules and sources made anew."""
+    return _block(_block(text, "rules", rules_table(pack)), "sources", sources_table(sources))
+
+
+def rules_table(pack: Pack) -> str:
+    """One line for each rule that alerts, by family."""
+    rules = sorted(pack.alerting(), key=lambda rule: (family(rule), rule.name))
+    return table(("family", "rule", "what it sees", "level", "ATT&CK"), [
+        (family(r), f"[{r.name}](docs/rules/{r.name}.md)", r.title, r.level, " ".join(map(attack_link, techniques(r))))
+        for r in rules])
+
+
+def _block(text: str, name: str, content: str) -> str:
+    """`text` with what stands between the marks of a block replaced."""
+    begin, end = f"<!-- {name}: made by `make docs` -->\n", f"<!-- end of {name} -->"
+    head, _, rest = text.partition(begin)
+    _, mark, tail = rest.partition(end)
+    if not mark:
+        raise ValueError(f"the README has no block `{name}`")
+    return f"{head}{begin}\n{content}\n{end}{tail}"

@@ -1,0 +1,132 @@
+"""One page for each detection: what it sees, its logic, what it needs, and how to work with its alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from ewdetect.backtest import lack
+from ewdetect.docs.markdown import bullets, code, fenced, page, table
+from ewdetect.flows import Source
+from ewdetect.load import Technique, load_attack, only_document, test_of
+from ewdetect.model import Field, Kind, Pack, Rule
+from ewdetect.resolve import ResolvedRule, resolve_rule
+
+_BOUNDS = {"gte": "at least", "gt": "more than", "lte": "at most", "lt": "fewer than", "eq": "exactly",
+           "neq": "other than"}
+_COUNTED = {"value_count": "different values of", "value_sum": "as the sum of", "value_avg": "as the mean of",
+            "value_median": "as the median of", "value_percentile": "as a percentile of"}
+
+
+def rule_pages(pack: Pack, sources: Sequence[Source], fields: Mapping[str, Field], root: Path) -> Mapping[str, str]:
+    """Name → page of every rule that alerts."""
+    attack = load_attack()
+    return {rule.name: page(*_sections(resolve_rule(rule, pack), sources, fields, attack, root))
+            for rule in pack.alerting()}
+
+
+def family(rule: Rule) -> str:
+    """The folder of the rule."""
+    return Path(rule.document.path).parent.name
+
+
+def techniques(rule: Rule) -> list[str]:
+    """ATT&CK technique ids of the rule's tags, such as T1021.002."""
+    names = (tag.removeprefix("attack.") for tag in rule.body.get("tags", ()) if tag.startswith("attack."))
+    return [name.upper() for name in names if name[:1] == "t" and name[1:2].isdigit()]
+
+
+def attack_link(technique: str) -> str:
+    """A link to the technique's page."""
+    return f"[{technique}](https://attack.mitre.org/techniques/{technique.replace('.', '/')}/)"
+
+
+def _sections(resolved: ResolvedRule, sources: Sequence[Source], fields: Mapping[str, Field],
+              attack: Mapping[str, Technique], root: Path) -> Iterator[str]:
+    rule = resolved.rule
+    yield f"# {rule.title}"
+    yield _facts(rule, attack, root)
+    yield str(rule.body.get("description", ""))
+    yield f"## Logic\n\n{_logic(rule)}"
+    yield from (_part(part) for part in reversed(resolved.parts))
+    yield f"## Needs\n\n{_needs(resolved, sources, fields)}"
+    for title, text in (("Tuning", rule.meta.get("tuning", "")), ("False positives", _list(rule, "falsepositives")),
+                        ("Triage", rule.meta.get("guide", "")), ("Proof", _cases(rule, root)),
+                        ("References", _list(rule, "references"))):
+        yield f"## {title}\n\n{text}" if text else ""
+
+
+def _facts(rule: Rule, attack: Mapping[str, Technique], root: Path) -> str:
+    file = Path(rule.document.path).relative_to(root)
+    named = [f"{attack_link(t)} {attack[t].name}" if t in attack else t for t in techniques(rule)]
+    return table(("name", "level", "status", "ATT&CK", "file"),
+                 [(f"`{rule.name}`", rule.level, rule.status, "<br>".join(named), f"[{file}](../../{file})")])
+
+
+def _logic(rule: Rule) -> str:
+    """What makes an alert, in words."""
+    if rule.kind is Kind.CORRELATION:
+        return _correlation(rule.body["correlation"], rule.meta)
+    if suppress := rule.meta.get("suppress"):
+        return (f"Alerts on a flow that matches. For one {code(suppress['by'], ' and ')} there is one alert, until no "
+                f"flow has matched for more than {suppress['for']}.")
+    return "Alerts on every flow that matches."
+
+
+def _correlation(body: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+    rules, span = body["rules"], body["timespan"]
+    group = f" with the same {code(body['group-by'], ' and ')}" if body.get("group-by") else ""
+    condition = body.get("condition") or {}
+    amount = " and ".join(f"{words} {condition[op]:,}" for op, words in _BOUNDS.items() if op in condition)
+    match body["type"]:
+        case "event_count":
+            what = f"{amount} flows of {code(rules, ' or ')}{group} start within {span}"
+        case "temporal":
+            what = f"{amount or 'all'} of {code(rules)} occur{group} within {span}"
+        case "temporal_ordered":
+            what = f"{code(rules, ', then ')} occur in this order{group} within {span}"
+        case kind:
+            named = condition["field"] if isinstance(condition["field"], list) else [condition["field"]]
+            what = f"flows of {code(rules, ' or ')}{group} reach {amount} {_COUNTED[kind]} {code(named)} within {span}"
+    differing = f" The two steps differ in {code(meta['distinct'])}." if meta.get("distinct") else ""
+    return f"Alerts when {what}.{differing}"
+
+
+def _part(part: Rule) -> str:
+    """What one document says of flows, as its author wrote it, comments included."""
+    block = "detection" if part.kind is Kind.EVENT else "correlation"
+    place = part.document.at(block)
+    lines = Path(place.path).read_text(encoding="utf-8").splitlines()[place.line - 1:]
+    return f"`{part.name}`:\n\n" + fenced("\n".join(_first_key(lines)), "yaml")
+
+
+def _first_key(lines: Sequence[str]) -> Iterator[str]:
+    """The lines of the first key alone."""
+    yield lines[0]
+    yield from takewhile(lambda line: line[:1] in ("", " "), lines[1:])
+
+
+def _needs(resolved: ResolvedRule, sources: Sequence[Source], fields: Mapping[str, Field]) -> str:
+    needs = resolved.rule.meta.get("needs") or {}
+    lines = [f"{what}: {code(needs[key])}" for key, what in (("telemetry", "Telemetry"), ("context", "Network context"))
+             if needs.get(key)]
+    lacking = {source.name: lack(resolved, source, fields) for source in sources}
+    able = [name for name, reason in lacking.items() if not reason]
+    unable = [f"Does not run on `{name}`: {reason}" for name, reason in lacking.items() if reason]
+    return bullets([*lines, f"Runs on: {code(able)}", *unable])
+
+
+def _list(rule: Rule, key: str) -> str:
+    items: Iterable[str] = rule.body.get(key) or ()
+    return bullets(f"<{item}>" if item.startswith("http") else item for item in items)
+
+
+def _cases(rule: Rule, root: Path) -> str:
+    path = test_of(Path(rule.document.path))
+    if not path.is_file():
+        return ""
+    document = only_document(path, "test")
+    file = path.relative_to(root)
+    return f"[{file}](../../{file}) holds it to this:\n\n" + bullets(case["name"] for case in document.data["cases"])

@@ -22,7 +22,6 @@ from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 
 from ewdetect.cli import VERBS, verbs
-from ewdetect.cli.outcome import guarded
 from ewdetect.cli.output import whole_file
 from ewdetect.problems import Rejected, WorldFailed
 from tests.world import ROOT, SHARED

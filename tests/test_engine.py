@@ -24,8 +24,11 @@ FLOWS = [
 MEANINGS: Mapping[str, tuple[dict[str, Any], str, set[int]]] = {
     "text in any case": ({"selection": {"network.protocol": "sMb"}}, "selection", {0}),
     "a list is any of": ({"selection": {"network.protocol": ["smb", "SSH"]}}, "selection", {0, 2}),
-    "a list of selections is any of": ({"selection": [{"destination.port": 22}, {"network.protocol": "ssh"}]},
-                                       "selection", {1, 2}),
+    "a list of selections is any of": (
+        {"selection": [{"destination.port": 22}, {"network.protocol": "ssh"}]},
+        "selection",
+        {1, 2},
+    ),
     "wildcards": ({"selection": {"network.protocol": "s*"}}, "selection", {0, 2}),
     "a single wildcard": ({"selection": {"network.protocol": "s?b"}}, "selection", {0}),
     "contains": ({"selection": {"network.protocol|contains": "m"}}, "selection", {0}),
@@ -44,7 +47,11 @@ MEANINGS: Mapping[str, tuple[dict[str, Any], str, set[int]]] = {
     "exists": ({"selection": {"source.bytes|exists": True}}, "selection", {0, 1, 3}),
     "neq of a missing field is true": ({"selection": {"network.protocol|neq": "smb"}}, "selection", {1, 2, 3}),
     "not of a missing field is true": ({"selection": {"network.protocol": "smb"}}, "not selection", {1, 2, 3}),
-    "not of a whole selection": ({"selection": {"network.protocol": "smb", "source.bytes": 10}}, "not selection", {1, 2, 3}),
+    "not of a whole selection": (
+        {"selection": {"network.protocol": "smb", "source.bytes": 10}},
+        "not selection",
+        {1, 2, 3},
+    ),
     "not of not": ({"a": {"source.bytes": 10}, "b": {"network.protocol": "smb"}}, "not (a and not b)", {0, 1, 2, 3}),
     "fields compare": ({"selection": {"source.zone|fieldref": "destination.zone"}}, "not selection", {0, 1, 2, 3}),
     "context": ({"selection": {"source.zone": "Workstations"}}, "selection", {0, 1, 2}),
@@ -64,8 +71,10 @@ def test_a_selection(case: str) -> None:
 
 def test_a_missing_group_field_never_forms_a_group() -> None:
     flows = [flow(i, i, destination_port=None) for i in range(3)] + [flow(9, 9, destination_port=22)]
-    documents = [event_rule("base", {"network.scope": "internal"}),
-                 correlation("count", "event_count", ["base"], "1m", group_by=["destination.port"], condition={"gte": 1})]
+    documents = [
+        event_rule("base", {"network.scope": "internal"}),
+        correlation("count", "event_count", ["base"], "1m", group_by=["destination.port"], condition={"gte": 1}),
+    ]
     assert [a.group for a in alerts(flows, documents, "count")] == [{"destination.port": 22}]
 
 
@@ -78,14 +87,19 @@ def test_without_group_by_all_flows_are_one_group() -> None:
 
 def test_a_flow_that_matches_two_rules_counts_once() -> None:
     flows = [flow(i, i, source_bytes=100) for i in range(3)]
-    documents = [event_rule("smb", {"destination.port": 445}), event_rule("big", {"source.bytes|gte": 100}),
-                 correlation("count", "event_count", ["smb", "big"], "1m", group_by=["source.ip"], condition={"gte": 4})]
+    documents = [
+        event_rule("smb", {"destination.port": 445}),
+        event_rule("big", {"source.bytes|gte": 100}),
+        correlation("count", "event_count", ["smb", "big"], "1m", group_by=["source.ip"], condition={"gte": 4}),
+    ]
     assert alerts(flows, documents, "count") == []
 
 
 def test_a_range_needs_both_bounds() -> None:
-    documents = [event_rule("base", {"network.scope": "internal"}),
-                 correlation("few", "event_count", ["base"], "1m", group_by=["source.ip"], condition={"gte": 2, "lte": 3})]
+    documents = [
+        event_rule("base", {"network.scope": "internal"}),
+        correlation("few", "event_count", ["base"], "1m", group_by=["source.ip"], condition={"gte": 2, "lte": 3}),
+    ]
     found = alerts([flow(i, i) for i in range(5)], documents, "few")
     assert [(a.crossing - DAY, a.end - DAY) for a in found] == [(1_000_000, 2_000_000)]
 
@@ -120,12 +134,18 @@ def test_evidence_of_a_chain_is_the_flows_behind_it() -> None:
 
 def test_a_filter_applies_to_each_rule_it_names() -> None:
     """pySigma 1.x transforms a filter once for every rule it is applied to; ours is fresh for each."""
-    shield = {"title": "shield", "name": "shield", "logsource": {"category": "network", "service": "connection"},
-              "filter": {"rules": ["smb", "ssh"], "selection": {"source.ip": "10.10.0.1"}, "condition": "not selection"}}
+    shield = {
+        "title": "shield",
+        "name": "shield",
+        "logsource": {"category": "network", "service": "connection"},
+        "filter": {"rules": ["smb", "ssh"], "selection": {"source.ip": "10.10.0.1"}, "condition": "not selection"},
+    }
     made = pack(event_rule("smb", {"destination.port": 445}), event_rule("ssh", {"destination.port": 22}), shield)
     flows = [flow(i, i, source_ip=f"10.10.0.{1 + i // 2}", destination_port=(22, 445)[i % 2]) for i in range(4)]
     with open_office(flows) as engine:
-        found = {name: [a.evidence for a in engine.alerts(resolve_rule(made.rules[name], made))] for name in ("smb", "ssh")}
+        found = {
+            name: [a.evidence for a in engine.alerts(resolve_rule(made.rules[name], made))] for name in ("smb", "ssh")
+        }
     assert found == {"smb": [("f3",)], "ssh": [("f2",)]}
 
 
@@ -153,8 +173,10 @@ def test_what_cannot_be_said_is_refused(case: str) -> None:
 
 
 def test_names_of_rules_and_keys_cannot_collide_with_the_engines_own() -> None:
-    documents = [event_rule("flow", {"network.scope": "internal"}),
-                 correlation("address", "temporal", ["flow"], "1m", group_by=["end"], aliases={"end": {"flow": "source.ip"}})]
+    documents = [
+        event_rule("flow", {"network.scope": "internal"}),
+        correlation("address", "temporal", ["flow"], "1m", group_by=["end"], aliases={"end": {"flow": "source.ip"}}),
+    ]
     assert [a.group for a in alerts([flow(0, 0)], documents, "address")] == [{"end": "10.10.0.1"}]
 
 

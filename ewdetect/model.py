@@ -55,6 +55,7 @@ class Field:
     values: tuple[str, ...] = ()        # the closed vocabulary, if it has one
     default: Any = None                 # what a test flow has when the column is left out
     origin: str = "record"              # record, context or derived
+    shown: bool = False                 # kept for the analyst even where no rule reads it
 
 
 @dataclass(frozen=True, slots=True)

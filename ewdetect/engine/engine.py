@@ -15,17 +15,22 @@ import duckdb
 from ewdetect.backends.duckdb.query import compile_rule
 from ewdetect.backends.duckdb.stages import Block
 from ewdetect.engine.addresses import MACROS, build_addresses, load_segments
-from ewdetect.engine.alerts import all_flows, collect
+from ewdetect.engine.alerts import Addresses, all_flows, collect
 from ewdetect.engine.flow import build_flows, drop_duplicates
-from ewdetect.engine.read import PLACES, Staged, locate, stage, torn_lines
+from ewdetect.engine.read import PLACES, Place, Staged, locate, stage
+from ewdetect.engine.relations import torn_lines
 from ewdetect.engine.report import ReadReport
 from ewdetect.flows import Orientation, Source
-from ewdetect.flows.files import expand
+from ewdetect.flows.files import Container, expand
+from ewdetect.flows.sql import text
 from ewdetect.model import Alert, Field
 from ewdetect.network import Network
 from ewdetect.plan import plan
 from ewdetect.problems import Location, Problem, Rejected, WorldFailed
 from ewdetect.resolve import ResolvedRule
+
+# Flows beyond this many are kept in a file: a million take some 100 MB as they are, and a tenth of it compressed.
+IN_MEMORY = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +86,19 @@ class Engine:
 
         Raises Rejected where files and source do not fit, WorldFailed where disk or memory run out.
         """
+        asked = set(used)
+        kept = {f.name: f for f in self._fields.values() if f.name in asked or f.shown}
         context = list(self._context())
         with _world():
-            staged = stage(self._db, source, self._fields, expand(paths, self._folder), self._folder)
+            staged = stage(self._db, source, kept, expand(paths, self._folder), self._folder)
             load_segments(self._db, network, context, self._folder)
             build_addresses(self._db, network, context)
-            build_flows(self._db, self._fields, used, self._orientation)
-            duplicates = drop_duplicates(self._db)
-            report = self._report(source, staged, duplicates)
-            self._db.execute("DROP TABLE record")
+            place = self._place()
+            build_flows(self._db, kept, self._orientation, place)
+            duplicates = drop_duplicates(self._db, place)
+            self._addresses = Addresses(self._db)
+            report = self._report(source, kept, staged, duplicates)
+            self._db.execute(f"DROP {staged.kind} record")
         return report
 
     def alerts(self, resolved: ResolvedRule) -> list[Alert]:
@@ -98,11 +107,11 @@ class Engine:
         with _world():
             for block in blocks:
                 self._make(block)
-            return collect(self._db, resolved.rule, plan(resolved)[-1], self._fields, self._samples)
+            return collect(self._db, resolved.rule, plan(resolved)[-1], self._fields, self._addresses, self._samples)
 
     def flows(self) -> list[dict[str, Any]]:
         """Every flow in canonical fields, oldest first, without what is missing. For small tables."""
-        return all_flows(self._db, self._fields)
+        return all_flows(self._db, self._fields, self._addresses)
 
     def _make(self, block: Block) -> None:
         """Run a block unless the same statements stand on the same inputs already."""
@@ -113,6 +122,14 @@ class Engine:
                 self._db.execute(statement)
             self._made[block.stage] = fingerprint
 
+    def _place(self) -> str:
+        """Where the flows go: into memory, or, where they are many, into a compressed file beside what is spilled."""
+        count, = self._one("SELECT count(*) FROM record")
+        if count <= IN_MEMORY:
+            return "memory"
+        self._db.execute(f"ATTACH IF NOT EXISTS {text(str(self._folder / 'flows.db'))} AS disk")
+        return "disk"
+
     def _context(self) -> Iterator[Field]:
         for field in self._fields.values():
             side, _, attribute = field.name.partition(".")
@@ -121,14 +138,17 @@ class Engine:
                     attribute, field.type, field.meaning, values=field.values, default=field.default, origin="context"
                 )
 
-    def _report(self, source: Source, staged: Staged, duplicates: int) -> ReadReport:
-        counts = dict(self._db.execute("SELECT coalesce(damage, 'kept'), count(*) FROM record GROUP BY 1").fetchall())
+    def _report(self, source: Source, kept_fields: Mapping[str, Field], staged: Staged, duplicates: int) -> ReadReport:
+        found = self._db.execute("SELECT coalesce(damage, 'kept'), count(*), count_if(lost_numbers > 0) FROM record "
+                                 "GROUP BY 1").fetchall()
+        counts = {damage: count for damage, count, _ in found}
+        lost = next((repaired for damage, _, repaired in found if damage == "kept"), 0)
         passed = counts.pop("passed", 0)
         whole = counts.pop("kept", 0)
         kept, turned, first, last = self._one(
             "SELECT count(*), count_if(\"flow.reversed\"), min(\"event.start\"), max(\"event.start\") FROM flow")
-        lost = self._one("SELECT count_if(lost_numbers > 0) FROM record WHERE damage IS NULL")[0]
-        rejects = torn_lines(self._db)
+        csv = any(f.container is Container.CSV for f in staged.files)
+        rejects = [Place(file, line, "ragged") for file, line in torn_lines(self._db)] if csv else []
         dropped = counts | {
             "bad-address": whole - kept - duplicates,
             "duplicate": duplicates,
@@ -139,7 +159,7 @@ class Engine:
         places = [
             *staged.places,
             *rejects[:PLACES],
-            *(locate(self._db, source, self._fields, staged.files) if lines else ()),
+            *(locate(self._db, source, kept_fields, staged.files) if lines else ()),
         ]
         return ReadReport(
             files=tuple(f.shown for f in staged.files),

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
 from ewdetect.flows import Orientation
-from ewdetect.flows.sql import name
+from ewdetect.flows.sql import constant, name
 from ewdetect.model import Field
 
 # Columns that change sides when a flow is turned round.
 _SIDES = ("ip", "port", "bytes", "packets")
 
 
-def build_flows(db: duckdb.DuckDBPyConnection, fields: Mapping[str, Field], used: Iterable[str],
-                orientation: Orientation) -> None:
-    """The table `flow`: every record field, and of the context and derived fields those in `used`."""
-    wanted = set(used)
-    record = [_record_column(f) for f in fields.values() if f.origin == "record"]
-    context = [_context_column(f) for f in fields.values() if f.origin == "context" and f.name in wanted]
-    derived = [f"{_DERIVED[f.name]} AS {name(f.name)}" for f in fields.values() if f.origin == "derived"
-               and (f.name in wanted or f.name == "flow.reversed")]
-    db.execute(f"""CREATE OR REPLACE TABLE flow AS
-        SELECT {', '.join([*record, *context, *derived])}
+def build_flows(db: duckdb.DuckDBPyConnection, kept: Mapping[str, Field], orientation: Orientation, place: str) -> None:
+    """The view `flow` with the fields of `kept`, and `#row`, on a table in the database `place`."""
+    columns = [_column(f) for f in kept.values()]
+    db.execute(f"""CREATE OR REPLACE TABLE {place}.stored AS
+        SELECT {', '.join(columns)}
         FROM (SELECT *, NOT proved AND {_turned(orientation)} AS turned FROM record WHERE damage IS NULL) r
         JOIN address a ON r."source.ip" = a.spelling JOIN address b ON r."destination.ip" = b.spelling""")
+    db.execute(f'CREATE OR REPLACE TEMP VIEW flow AS SELECT *, rowid AS "#row" FROM {place}.stored')
+
+
+def _column(field: Field) -> str:
+    match field.origin:
+        case "context":
+            return _context_column(field)
+        case "derived":
+            words = {"network.scope": _SCOPES, "network.type": _FAMILIES}.get(field.name)
+            return f"{_first_that_holds(words, field) if words else _DERIVED[field.name]} AS {name(field.name)}"
+    return _record_column(field)
+
+
+def _first_that_holds(words: Sequence[tuple[str, str]], field: Field) -> str:
+    return f"CASE {' '.join(f'WHEN {test} THEN {constant(word, field)}' for word, test in words)} END"
 
 
 def _turned(orientation: Orientation) -> str:
@@ -80,28 +90,31 @@ def _differs(attribute: str) -> str:
 
 # A group address belongs to nobody, so it is never inside.
 _IN_A, _IN_B = "(a.is_internal AND NOT a.is_group)", "(b.is_internal AND NOT b.is_group)"
-_SCOPE = (f"CASE WHEN {_IN_A} AND {_IN_B} THEN 'internal' WHEN NOT {_IN_A} AND NOT {_IN_B} THEN 'external' "
-          f"WHEN {_IN_A} = turned THEN 'inbound' ELSE 'outbound' END")
+_SCOPES = (("internal", f"{_IN_A} AND {_IN_B}"), ("external", f"NOT {_IN_A} AND NOT {_IN_B}"),
+           ("inbound", f"{_IN_A} = turned"), ("outbound", "true"))
+_FAMILIES = (("ipv4", "a.is_v4"), ("ipv6", "true"))
 _DERIVED = {
     "network.bytes": 'r."source.bytes" + r."destination.bytes"',
-    "network.type": "CASE WHEN a.is_v4 THEN 'ipv4' ELSE 'ipv6' END",
-    "network.scope": _SCOPE,
     "network.cross_zone": _differs("zone"),
     "network.cross_env": _differs("env"),
     "flow.reversed": "turned",
 }
 
 
-def drop_duplicates(db: duckdb.DuckDBPyConnection) -> int:
+def drop_duplicates(db: duckdb.DuckDBPyConnection, place: str) -> int:
     """Delete all but the first of records that agree in every identifying field; returns how many.
 
-    Only the sensor's own id tells a repeated record from a second connection just like it."""
+    Only the sensor's own id tells a repeated record from a second connection just like it. Ids that occur once, as
+    almost all do, are out after a look at the id alone.
+    """
     same = ", ".join(name(c) for c in (
         "event.id", "event.start", "event.duration", "source.ip", "source.port", "destination.ip", "destination.port",
         "network.transport", "source.bytes", "destination.bytes"))
     own = f"NOT starts_with(\"event.id\", '{_OWN_ID}')"
-    repeated = f"SELECT hash({same}) AS h FROM flow WHERE {own} GROUP BY h HAVING count(*) > 1"
-    numbered = (f"SELECT rowid AS seq, row_number() OVER (PARTITION BY {same} ORDER BY rowid) AS n FROM flow "
-                f"WHERE {own} AND hash({same}) IN ({repeated})")
-    row = db.execute(f"DELETE FROM flow WHERE rowid IN (SELECT seq FROM ({numbered}) WHERE n > 1)").fetchone()
+    repeated = 'SELECT hash("event.id") AS h FROM flow GROUP BY h HAVING count(*) > 1'
+    numbered = (f'SELECT "#row", row_number() OVER (PARTITION BY {same} ORDER BY "#row") AS n FROM flow '
+                f'WHERE {own} AND hash("event.id") IN ({repeated})')
+    row = db.execute(
+        f'DELETE FROM {place}.stored WHERE rowid IN (SELECT "#row" FROM ({numbered}) WHERE n > 1)'
+    ).fetchone()
     return int(row[0]) if row else 0

@@ -58,8 +58,15 @@ def context_fields(fields: Mapping[str, Field] | None = None) -> Mapping[str, Fi
 def load_network(path: Path | str, fields: Mapping[str, Field]) -> Network:
     """A network file, checked. `fields` is what `load_fields` gave. Raises Rejected."""
     document = only_document(existing(Path(path)), "network")
-    _refuse(schemas.validate(document, "network"))
-    return network_from(document, context_fields(fields))
+    try:
+        network = network_from(document, context_fields(fields))
+    except Rejected as rejected:
+        found = schemas.validate(document, "network")
+        places = {problem.location for problem in found}
+        raise Rejected([*found, *(p for p in rejected.problems if p.location not in places)]) from rejected
+    # Every entry has been looked at by now, and jsonschema would take longer for ten thousand than all the rest.
+    _refuse(schemas.validate(replace(document, data={**document.data, "networks": []}), "network"))
+    return network
 
 
 def load_source(name: str, fields: Mapping[str, Field] | None = None) -> Source:
@@ -130,4 +137,5 @@ def _refuse(problems: list[Problem]) -> None:
 
 def _field(name: str, raw: Mapping[str, Any], origin: str) -> Field:
     return Field(name=name, type=raw["type"], meaning=raw["meaning"], unit=raw.get("unit", ""),
-                 values=tuple(raw.get("values", ())), default=raw.get("default"), origin=origin)
+                 values=tuple(raw.get("values", ())), default=raw.get("default"), origin=origin,
+                 shown=raw.get("shown", False))

@@ -55,7 +55,7 @@ def evidence(stage: str) -> str:
 
 
 def _selection(stage: Selection, condition: str) -> str:
-    return (f"CREATE OR REPLACE TEMP VIEW {hits(stage.name)} AS SELECT *, \"event.start\" AS \"#t\", rowid AS \"#ref\" "
+    return (f'CREATE OR REPLACE TEMP VIEW {hits(stage.name)} AS SELECT *, "event.start" AS "#t", "#row" AS "#ref" '
             f"FROM flow WHERE {condition}")
 
 

@@ -1,0 +1,1 @@
+"""Engines that run what the converter prints."""

@@ -1,0 +1,49 @@
+"""The converted queries that this repository keeps parse and run, and the conditions of ESCU's kind too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.engines.spl import Macro, network_traffic, run
+
+GOLDENS = sorted((Path(__file__).parents[2] / "golden" / "splunk").rglob("*.txt"))
+ESCU = (
+    "| tstats `security_content_summariesonly` count min(_time) AS firstTime max(_time) AS lastTime "
+    "values(All_Traffic.dest_port) AS dest_port dc(All_Traffic.dest) AS dests from datamodel=Network_Traffic "
+    'where All_Traffic.action="allowed" All_Traffic.dest_port IN ("139", "445") by All_Traffic.src '
+    "| `drop_dm_object_name(\"All_Traffic\")` | where dests > 1 | `security_content_ctime(firstTime)` | `smb_filter`")
+MACROS_TEXT = {
+    "security_content_summariesonly": "summariesonly=false allow_old_summaries=true fillnull_value=null",
+    "smb_filter": "search *"}
+
+
+@pytest.mark.parametrize("path", GOLDENS, ids=lambda p: "/".join(p.parts[-3:]))
+def test_goldens_run(path: Path) -> None:
+    query = path.read_text().splitlines()[0]
+    assert run(query, [{"_time": 0, "index": "other"}]) == []
+
+
+def test_there_are_goldens() -> None:
+    assert GOLDENS
+
+
+def test_a_golden_finds_what_it_is_for() -> None:
+    path = next(p for p in GOLDENS if p.parts[-3:] == ("flow", "inline", "decoy_touch.txt"))
+    query = path.read_text().splitlines()[0]
+    flow = {"_time": 1, "index": "ewdetect", "sourcetype": "ewdetect:flow", "source.ip": "10.10.1.7",
+            "destination.ip": "10.30.0.250"}
+    assert run(query, [flow]) == [flow]
+    for change in ({"destination.ip": "10.30.0.251"}, {"source.ip": "10.20.0.31"}, {"source.ip": "8.8.8.8"}):
+        assert run(query, [{**flow, **change}]) == []
+
+
+def test_a_search_as_escu_writes_it() -> None:
+    macros: dict[str, Macro | str] = {**MACROS_TEXT, "drop_dm_object_name(1)": Macro("rename $n$.* AS *", ("n",)),
+              "security_content_ctime(1)": Macro('eval $field$=strftime($field$, "%Y-%m-%dT%H:%M:%S")', ("field",))}
+    events = [{"_time": t, "src": "10.0.0.1", "dest": f"10.0.1.{t}", "port": 445, "a": "allowed"} for t in range(3)]
+    model = network_traffic({"src": "src", "dest": "dest", "dest_port": "port", "action": "a"})
+    assert run(ESCU, events, macros=macros, datamodels=model) == [
+        {"src": "10.0.0.1", "count": 3, "firstTime": "1970-01-01T00:00:00", "lastTime": 2, "dest_port": "445",
+         "dests": 3}]

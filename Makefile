@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 LAB := fixtures/recordings/office_lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check golden docs bench clean
+.PHONY: help demo test mutate check golden docs bench clean
 
 help:   ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
@@ -19,6 +19,9 @@ demo: $(READY)   ## find the attack in a recorded office network
 test: $(READY)   ## the tool's tests, then every rule's own cases
 	$(BIN)/python -m pytest -n auto -q
 	$(BIN)/ewdetect test
+
+mutate: $(READY)   ## break every rule in every way; a case must notice each
+	$(BIN)/ewdetect test --mutate
 
 check: $(READY)   ## style, types, layers, rules, and whether generated files are fresh
 	$(BIN)/ruff check

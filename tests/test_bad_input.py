@@ -7,7 +7,9 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -202,13 +204,29 @@ def test_a_path_that_does_not_exist() -> None:
     assert [p.code for p in refused.value.problems] == ["path/missing", "path/missing"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission(tmp_path: Path) -> None:
-    path = tmp_path / "eve.json"
-    path.write_text(lines([eve(1)]), encoding="utf-8")
-    path.chmod(0)
-    with pytest.raises(WorldFailed, match="Permission denied"):
-        read("suricata_eve", path)
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without root's right to read everything."""
+    mine = os.geteuid()
+    if mine == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+
+
+@pytest.mark.parametrize("closed", ["file", "folder"])
+def test_a_file_without_permission(closed: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "inner", "eve.json")
+        path.parent.mkdir()
+        path.write_text(lines([eve(1)]), encoding="utf-8")
+        Path(folder).chmod(0o755)
+        (path if closed == "file" else path.parent).chmod(0)
+        with as_nobody(), pytest.raises(WorldFailed, match="Permission denied"):
+            read("suricata_eve", path)
+        path.parent.chmod(0o755)
 
 
 def test_a_file_that_cannot_be_read_is_the_worlds_failure() -> None:

@@ -57,9 +57,12 @@ def expand(paths: Sequence[str], spool: Path) -> list[tuple[str, str]]:
 
 def _matches(given: str) -> list[str]:
     path = Path(given)
-    if path.is_dir():
-        return sorted(str(p) for p in path.rglob("*") if p.is_file() and _ending(p) in ENDINGS)
-    return [given] if path.exists() else sorted(p for p in glob.glob(given, recursive=True) if Path(p).is_file())
+    try:
+        if path.is_dir():
+            return sorted(str(p) for p in path.rglob("*") if p.is_file() and _ending(p) in ENDINGS)
+        return [given] if path.exists() else sorted(p for p in glob.glob(given, recursive=True) if Path(p).is_file())
+    except OSError as error:
+        raise WorldFailed(f"{given}: {error.strerror}") from error
 
 
 def _ending(path: Path) -> str:

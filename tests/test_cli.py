@@ -414,8 +414,13 @@ def test_a_folder_in_place_of_a_file_is_the_worlds_failure(folder: Path) -> None
     assert result.exit_code == 3 and "a_folder.yml: Is a directory" in result.stderr
 
 
+# Whoever runs tests in the background has Ctrl-C ignored, and children inherit that.
+PROGRAM = ("import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+           "runpy.run_module('ewdetect', run_name='__main__')")
+
+
 def run(*words: str, **more: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "ewdetect", *words], stderr=subprocess.PIPE,
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, *words], stderr=subprocess.PIPE,
                             env={**os.environ, "PYTHONPATH": str(ROOT)}, **more)
 
 

@@ -190,3 +190,14 @@ def test_an_interrupt_in_the_middle_of_a_query() -> None:
 def test_too_little_memory_is_the_worlds_failure() -> None:
     with pytest.raises(WorldFailed, match="Out of Memory"), _world():
         raise duckdb.OutOfMemoryException("Out of Memory Error: 1 MB is not enough\nsome advice")
+
+
+def test_many_flows_live_in_a_file_and_mean_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ewdetect.engine.engine.IN_MEMORY", 2)
+    documents = [event_rule("base", {"network.scope": "internal"}),
+                 correlation("count", "event_count", ["base"], "1m", group_by=["source.ip"], condition={"gte": 3})]
+    assert [a.evidence for a in alerts([flow(i, i) for i in range(4)], documents, "count")] == [("f0", "f1", "f2")]
+    made = pack(event_rule("base", {"network.scope": "internal"}))
+    with open_office([flow(i, i) for i in range(4)]) as engine:
+        assert [f["event.id"] for f in engine.flows()] == ["f0", "f1", "f2", "f3"]
+        assert len(engine.alerts(resolve_rule(made.rules["base"], made))) == 4

@@ -17,16 +17,16 @@ from ewdetect.backends.duckdb.stages import Block
 from ewdetect.engine.addresses import MACROS, build_addresses, load_segments
 from ewdetect.engine.alerts import Addresses, all_flows, collect
 from ewdetect.engine.flow import build_flows, drop_duplicates
-from ewdetect.engine.read import PLACES, Place, Staged, locate, stage
-from ewdetect.engine.relations import torn_lines
-from ewdetect.engine.report import ReadReport
+from ewdetect.engine.read import stage
+from ewdetect.engine.report import ReadReport, report_of
 from ewdetect.flows import Orientation, Source
-from ewdetect.flows.files import Container, expand
+from ewdetect.flows.files import expand
 from ewdetect.flows.sql import text
+from ewdetect.load import context_fields
 from ewdetect.model import Alert, Field
 from ewdetect.network import Network
 from ewdetect.plan import plan
-from ewdetect.problems import Location, Problem, Rejected, WorldFailed
+from ewdetect.problems import WorldFailed
 from ewdetect.resolve import ResolvedRule
 
 # Flows beyond this many are kept in a file: a million take some 100 MB as they are, and a tenth of it compressed.
@@ -88,7 +88,7 @@ class Engine:
         """
         asked = set(used)
         kept = {f.name: f for f in self._fields.values() if f.name in asked or f.shown}
-        context = list(self._context())
+        context = tuple(context_fields(self._fields).values())
         with _world():
             staged = stage(self._db, source, kept, expand(paths, self._folder), self._folder)
             load_segments(self._db, network, context, self._folder)
@@ -97,7 +97,8 @@ class Engine:
             build_flows(self._db, kept, self._orientation, place)
             duplicates = drop_duplicates(self._db, place)
             self._addresses = Addresses(self._db)
-            report = self._report(source, kept, staged, duplicates)
+            self._made.clear()
+            report = report_of(self._db, source, kept, staged, duplicates)
             self._db.execute(f"DROP {staged.kind} record")
         return report
 
@@ -124,72 +125,10 @@ class Engine:
 
     def _place(self) -> str:
         """Where the flows go: into memory, or, where they are many, into a compressed file beside what is spilled."""
-        count, = self._one("SELECT count(*) FROM record")
-        if count <= IN_MEMORY:
+        if self._db.execute(f"SELECT count(*) <= {IN_MEMORY} FROM record").fetchone() == (True,):
             return "memory"
         self._db.execute(f"ATTACH IF NOT EXISTS {text(str(self._folder / 'flows.db'))} AS disk")
         return "disk"
-
-    def _context(self) -> Iterator[Field]:
-        for field in self._fields.values():
-            side, _, attribute = field.name.partition(".")
-            if field.origin == "context" and side == "source":
-                yield Field(
-                    attribute, field.type, field.meaning, values=field.values, default=field.default, origin="context"
-                )
-
-    def _report(self, source: Source, kept_fields: Mapping[str, Field], staged: Staged, duplicates: int) -> ReadReport:
-        found = self._db.execute("SELECT coalesce(damage, 'kept'), count(*), count_if(lost_numbers > 0) FROM record "
-                                 "GROUP BY 1").fetchall()
-        counts = {damage: count for damage, count, _ in found}
-        lost = next((repaired for damage, _, repaired in found if damage == "kept"), 0)
-        passed = counts.pop("passed", 0)
-        whole = counts.pop("kept", 0)
-        kept, turned, first, last = self._one(
-            "SELECT count(*), count_if(\"flow.reversed\"), min(\"event.start\"), max(\"event.start\") FROM flow")
-        csv = any(f.container is Container.CSV for f in staged.files)
-        rejects = [Place(file, line, "ragged") for file, line in torn_lines(self._db)] if csv else []
-        dropped = counts | {
-            "bad-address": whole - kept - duplicates,
-            "duplicate": duplicates,
-            "ragged": counts.get("ragged", 0) + len(rejects),
-        }
-        lines = counts.keys() or dropped["bad-address"]
-        _refuse_strangers(source, staged, kept + passed + duplicates, dropped)
-        places = [
-            *staged.places,
-            *rejects[:PLACES],
-            *(locate(self._db, source, kept_fields, staged.files) if lines else ()),
-        ]
-        return ReadReport(
-            files=tuple(f.shown for f in staged.files),
-            read=whole + passed + sum(counts.values()) + len(rejects),
-            kept=kept,
-            passed=passed,
-            dropped={k: v for k, v in sorted(dropped.items()) if v},
-            repaired={k: v for k, v in {"reversed": turned, "number": lost}.items() if v},
-            places=tuple(places),
-            first=first,
-            last=last,
-        )
-
-    def _one(self, sql: str) -> tuple[Any, ...]:
-        row = self._db.execute(sql).fetchone()
-        assert row is not None
-        return row
-
-
-# Damage that every record of another sensor's log would show.
-_STRANGE = frozenset({"unreadable", "no-time", "no-address"})
-
-
-def _refuse_strangers(source: Source, staged: Staged, understood: int, dropped: Mapping[str, int]) -> None:
-    """Not one record could be used, and all for the same reason: this is another kind of file."""
-    seen = {damage for damage, count in dropped.items() if count}
-    if not understood and seen and seen <= _STRANGE:
-        raise Rejected([Problem("flows/wrong-source", f"`{source.name}` finds no flow in it, only records without "
-                                f"{' or '.join(sorted(source.raw_paths()[:4]))} …", Location(file.shown),
-                                "name the source that wrote this file with --source") for file in staged.files])
 
 
 @contextmanager

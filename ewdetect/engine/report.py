@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ewdetect.engine.read import Place
+import duckdb
+
+from ewdetect.engine.read import PLACES, Place, Staged, locate
+from ewdetect.engine.relations import torn_lines
+from ewdetect.flows import Source
+from ewdetect.flows.files import Container
+from ewdetect.model import Field
+from ewdetect.problems import Location, Problem, Rejected
 
 DAMAGE: Mapping[str, str] = MappingProxyType({
     "unreadable": "no flow record can be read from the line",
@@ -40,3 +47,56 @@ class ReadReport:
     places: tuple[Place, ...]
     first: int | None
     last: int | None
+
+
+# Damage that every record of another sensor's log would show.
+_STRANGE = frozenset({"unreadable", "no-time", "no-address"})
+
+
+def report_of(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], staged: Staged,
+              duplicates: int) -> ReadReport:
+    """What `record` and `flow` say of the reading. Raises Rejected where the files are another sensor's."""
+    counts, lost = _damage(db)
+    passed, whole = counts.pop("passed", 0), counts.pop("kept", 0)
+    kept, turned, first, last = _flows(db)
+    torn = _torn(db, staged)
+    dropped = counts | {"bad-address": whole - kept - duplicates, "duplicate": duplicates,
+                        "ragged": counts.get("ragged", 0) + len(torn)}
+    dropped = {damage: count for damage, count in sorted(dropped.items()) if count}
+    if not kept + passed + duplicates and dropped and dropped.keys() <= _STRANGE:
+        raise Rejected(_strangers(source, staged))
+    located = locate(db, source, fields, staged.files) if dropped.keys() - {"duplicate"} else []
+    return ReadReport(
+        files=tuple(f.shown for f in staged.files), read=whole + passed + sum(counts.values()) + len(torn), kept=kept,
+        passed=passed, dropped=dropped, repaired={k: v for k, v in {"reversed": turned, "number": lost}.items() if v},
+        places=(*staged.places, *torn[:PLACES], *located), first=first, last=last)
+
+
+def _damage(db: duckdb.DuckDBPyConnection) -> tuple[dict[str, int], int]:
+    """Records by damage, `kept` for none; and how many of those kept had a counter that cannot be true."""
+    rows = db.execute(
+        "SELECT coalesce(damage, 'kept'), count(*), count_if(lost_numbers > 0) FROM record GROUP BY 1"
+    ).fetchall()
+    return {damage: count for damage, count, _ in rows}, sum(lost for damage, _, lost in rows if damage == "kept")
+
+
+def _flows(db: duckdb.DuckDBPyConnection) -> tuple[int, int, int | None, int | None]:
+    """Flows kept, those turned round, earliest and latest start."""
+    found = db.execute(
+        'SELECT count(*), count_if("flow.reversed"), min("event.start"), max("event.start") FROM flow'
+    ).fetchone()
+    return found or (0, 0, None, None)
+
+
+def _torn(db: duckdb.DuckDBPyConnection, staged: Staged) -> list[Place]:
+    if all(file.container is not Container.CSV for file in staged.files):
+        return []
+    return [Place(file, line, "ragged") for file, line in torn_lines(db)]
+
+
+def _strangers(source: Source, staged: Staged) -> Iterator[Problem]:
+    """Not one record could be used, and all for the same reason: this is another kind of file."""
+    wanted = ", ".join(source.raw_paths()[:4])
+    for file in staged.files:
+        yield Problem("flows/wrong-source", f"`{source.name}` finds no flow in it: no record has {wanted} …",
+                      Location(file.shown), "name the source that wrote this file with --source")

@@ -17,6 +17,7 @@ from ewdetect.engine import Engine
 from ewdetect.load import load_pack
 from ewdetect.network import Network
 from ewdetect.plan import fields_used
+from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule, resolve_rule
 from tests.world import ROOT, SHARED, fields, network, orientation, source
 
@@ -72,6 +73,19 @@ def test_every_flow_that_the_readme_promises_is_read(pattern: str) -> None:
     name, flows = COUNTS[pattern]
     with Engine(fields(), orientation()) as engine:
         assert engine.read(source(name), [str(SHARED / pattern)], network("name: n\nnetworks: []\n"), ()).kept == flows
+
+
+@pytest.mark.parametrize("name", ["flow", "suricata_eve", "zeek_conn"])
+@pytest.mark.parametrize("folder", sorted(p.name for p in SHARED.glob("*/")) if SHARED.is_dir() else [])
+def test_every_source_survives_every_file(folder: str, name: str) -> None:
+    """What another sensor wrote is refused, or counted as damage; it never crashes and nothing is lost."""
+    with Engine(fields(), orientation()) as engine:
+        try:
+            report = engine.read(source(name), [str(SHARED / folder)], network("name: n\nnetworks: []\n"), ())
+        except Rejected as refused:
+            assert {p.code for p in refused.problems} <= {"flows/wrong-source", "flows/unknown-column", "path/missing"}
+        else:
+            assert report.read == report.kept + report.passed + sum(report.dropped.values())
 
 
 def test_masked_times_are_refused_record_by_record() -> None:

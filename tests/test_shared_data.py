@@ -79,13 +79,15 @@ def test_every_flow_that_the_readme_promises_is_read(pattern: str) -> None:
 @pytest.mark.parametrize("folder", sorted(p.name for p in SHARED.glob("*/")) if SHARED.is_dir() else [])
 def test_every_source_survives_every_file(folder: str, name: str) -> None:
     """What another sensor wrote is refused, or counted as damage; it never crashes and nothing is lost."""
+    codes: set[str] = set()
+    lost = 0
     with Engine(fields(), orientation()) as engine:
         try:
             report = engine.read(source(name), [str(SHARED / folder)], network("name: n\nnetworks: []\n"), ())
+            lost = report.read - report.kept - report.passed - sum(report.dropped.values())
         except Rejected as refused:
-            assert {p.code for p in refused.problems} <= {"flows/wrong-source", "flows/unknown-column", "path/missing"}
-        else:
-            assert report.read == report.kept + report.passed + sum(report.dropped.values())
+            codes = {p.code for p in refused.problems}
+    assert codes <= {"flows/wrong-source", "flows/unknown-column", "path/missing"} and lost == 0
 
 
 def test_masked_times_are_refused_record_by_record() -> None:

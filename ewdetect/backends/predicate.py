@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 from sigma.conversion.state import ConversionState
@@ -103,13 +102,12 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     return Query(rule.name, target.name, target.dialect, setting.source.name, context, text, caveats)
 
 
-def setting_of(resolved: ResolvedRule, context: str, target: Target,
-               more: Mapping[str, str] = MappingProxyType({})) -> Setting:
-    """The setting of one conversion; `more` are names that the query computes by itself. Raises Rejected."""
+def setting_of(resolved: ResolvedRule, context: str, target: Target) -> Setting:
+    """The setting of one conversion. Raises Rejected."""
     source = _source(resolved)
     vocabulary = load_vocabulary(target.shared, target.siem, source)
     fields = load_fields()
-    names = {**more, **vocabulary.names(fields, context == "enriched")}
+    names = vocabulary.names(fields, context == "enriched")
     return Setting(target, source, context, vocabulary, fields, names, vocabulary.stored(fields, names))
 
 

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from ewdetect.backends.splunk import correlation as emitter
 from ewdetect.backends.splunk.query import SplunkBackend
 from ewdetect.convert import convert_rule
 from ewdetect.model import Alert, Kind
-from ewdetect.network import Network
 from ewdetect.plan import plan
 from ewdetect.resolve import ResolvedRule
-from tests.convert_world import context_of, derived, document
+from tests.convert_world import context_of, derived, document, office
 from tests.engines.spl import run
 
 Hit = tuple[tuple[str, ...], int]       # group values in the order of the keys, crossing in microseconds
 SECOND = 1_000_000
 
 
-def documents(flows: Sequence[Mapping[str, Any]], where: Network, enriched: bool) -> list[dict[str, Any]]:
+@cache
+def context(address: str) -> Mapping[str, Any]:
+    """What the office network says of an address."""
+    return context_of(office(), address)
+
+
+def documents(flows: Sequence[Mapping[str, Any]], enriched: bool) -> list[dict[str, Any]]:
     """Canonical flows as mappings/flow/splunk.yml promises them, with a fraction in `_time`."""
     made = []
     for number, flow in enumerate(flows):
-        sides = {side: context_of(where, flow[f"{side}.ip"]) for side in ("source", "destination")}
+        sides = {side: context(flow[f"{side}.ip"]) for side in ("source", "destination")}
         whole = {**flow, **{f"{side}.{key}": value for side, has in sides.items() for key, value in has.items()}}
         event = document("flow", {"id": number}, whole | derived(whole, sides), "splunk", enriched)
         made.append({**event, "_time": Decimal(flow["event.start"]) / SECOND})
@@ -45,8 +51,8 @@ def told(alerts: Sequence[Alert]) -> list[Hit]:
     return sorted((tuple(str(value) for value in alert.group.values()), alert.crossing) for alert in alerts)
 
 
-def converted(resolved: ResolvedRule, context: str) -> str:
+def converted(resolved: ResolvedRule, how: str) -> str:
     """The query of a correlation; of an event rule with suppression, its stages, which `convert` leaves to Splunk."""
     if resolved.rule.kind is Kind.EVENT:
-        return emitter.render(resolved, context, SplunkBackend.target()).text
-    return convert_rule(resolved, SplunkBackend(), context).text
+        return emitter.render(resolved, how, SplunkBackend.target()).text
+    return convert_rule(resolved, SplunkBackend(), how).text

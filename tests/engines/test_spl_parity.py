@@ -54,16 +54,11 @@ def differences(case_file: CaseFile, context: str) -> tuple[int, int, list[Any]]
         text = converted(resolved, context)
         for case in case_file.cases:
             wanted = expected(case_file.path, case.name)[rule.name]
-            found = searched(text, resolved, documents(case.flows, office(), context == "enriched"), seed=7)
+            found = searched(text, resolved, documents(case.flows, context == "enriched"), seed=7)
             executions, alerts = executions + 1, alerts + len(wanted)
             if found != wanted:
                 wrong.append((rule.name, case.name, wanted, found))
     return executions, alerts, wrong
-
-
-def all_differences(context: str) -> tuple[int, int, list[Any]]:
-    made = [differences(case_file, context) for case_file in case_files() if windowed(case_file)]
-    return sum(m[0] for m in made), sum(m[1] for m in made), [w for m in made for w in m[2]]
 
 
 def plain(case: Case) -> bool:
@@ -119,5 +114,4 @@ def test_a_fault_in_the_emitter_is_seen(fault: str, monkeypatch: pytest.MonkeyPa
     place, change = FAULTS[fault]
     module, _, name = place.rpartition(".")
     monkeypatch.setattr(place, change(getattr(__import__(module, fromlist=[name]), name)))
-    _, _, wrong = all_differences("enriched")
-    assert wrong
+    assert any(differences(case_file, "enriched")[2] for case_file in case_files())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression, ConditionNOT, ConditionOR
@@ -20,7 +20,6 @@ from ewdetect.backends.splunk.columns import Reader
 from ewdetect.backends.splunk.rows import Column, Commands, Inputs, numbers, quoted
 from ewdetect.backends.splunk.stages import seconds, steps, window
 from ewdetect.backends.tree import simplified
-from ewdetect.backends.vocabulary import load_vocabulary
 from ewdetect.model import Kind
 from ewdetect.plan import Key, Selection, Stage, Steps, Window, plan
 from ewdetect.problems import Problem, Rejected
@@ -75,10 +74,9 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
 def _setting(resolved: ResolvedRule, context: str, target: Target) -> Setting:
     """The setting, with names for the sums whose parts the source has."""
     plain = predicate.setting_of(resolved, context, target)
-    vocabulary = load_vocabulary(target.shared, target.siem, plain.source)
-    sums = {name: f"ew_{name.replace('.', '_')}" for name, parts in vocabulary.sums.items()
+    sums = {name: f"ew_{name.replace('.', '_')}" for name, parts in plain.vocabulary.sums.items()
             if name not in plain.names and all(part in plain.names for part in parts)}
-    return predicate.setting_of(resolved, context, target, sums)
+    return replace(plain, names={**plain.names, **sums})
 
 
 def _check(resolved: ResolvedRule, stages: Sequence[Stage], target: Target) -> None:

@@ -16,7 +16,7 @@ from ewdetect.resolve import ResolvedRule
 from tests.convert_world import context_of, derived, document, office
 from tests.engines.spl import run
 
-Hit = tuple[tuple[str, ...], int]       # group values in the order of the keys, crossing in microseconds
+Hit = tuple[tuple[str, ...], int, float]        # group values in the order of the keys, crossing in µs, value
 SECOND = 1_000_000
 
 
@@ -43,12 +43,14 @@ def searched(text: str, resolved: ResolvedRule, events: Sequence[Mapping[str, An
     keys = [key.name for key in plan(resolved)[-1].keys]    # type: ignore[union-attr]
     rows = run(text, events, shuffle=seed)
     assert all(row.keys() == {"_time", "ew_value", *keys} for row in rows)
-    return sorted((tuple(str(row[key]) for key in keys), int(row["_time"] * SECOND)) for row in rows)
+    return sorted((tuple(str(row[key]) for key in keys), int(row["_time"] * SECOND), float(row["ew_value"]))
+                  for row in rows)
 
 
 def told(alerts: Sequence[Alert]) -> list[Hit]:
     """The alerts of the reference engine in the same form."""
-    return sorted((tuple(str(value) for value in alert.group.values()), alert.crossing) for alert in alerts)
+    return sorted((tuple(str(value) for value in alert.group.values()), alert.crossing, float(alert.value or 0))
+                  for alert in alerts)
 
 
 def converted(resolved: ResolvedRule, how: str) -> str:

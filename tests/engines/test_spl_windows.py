@@ -208,9 +208,10 @@ def test_groups_by_context_where_splunk_fills_it() -> None:
     flows = [flow(n, n, source_ip=ip) for n, ip in enumerate(("10.10.0.1", "10.99.0.1", "10.99.0.1", "10.10.0.1"))]
     text = converted(asked, "enriched").replace('"source.zone"', '"src_zone"')
     with open_office(flows) as engine:
-        wanted = [(hit[0], hit[1]) for hit in told(engine.alerts(asked))]
+        wanted = told(engine.alerts(asked))
     rows = run(text, documents(flows, True))
-    assert sorted(((str(r["src_zone"]),), int(r["_time"] * 1_000_000)) for r in rows) == wanted
+    assert sorted(((str(r["src_zone"]),), int(r["_time"] * 1_000_000), float(r["ew_value"]))
+                  for r in rows) == wanted
 
 
 def test_a_sensor_that_keeps_other_things_in_a_field() -> None:

@@ -166,10 +166,10 @@ def canonical(name: str, raw: Mapping[str, Any], where: Network) -> dict[str, An
             "network.state": raw["state"] and raw["state"].lower(), "network.type": "ipv6" if v6 else "ipv4"}
     sides = {side: context_of(where, flow[f"{side}.ip"]) for side in ("source", "destination")}
     flow |= {f"{side}.{key}": value for side, has in sides.items() for key, value in has.items()}
-    return flow | _derived(flow, sides)
+    return flow | derived(flow, sides)
 
 
-def _derived(flow: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def derived(flow: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     from ipaddress import ip_address
     a, b = sides["source"], sides["destination"]
     groups = {s: ip_address(flow[f"{s}.ip"]).is_multicast or flow[f"{s}.ip"] == "255.255.255.255" for s in sides}

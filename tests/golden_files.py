@@ -1,6 +1,6 @@
 """Writes what tests compare with and people review.
 
-tests/golden/<dialect>/<source>/<context>/<rule>.txt is what the pack's rules on single flows convert to;
+tests/golden/<dialect>/<source>/<context>/<rule>.txt is what the pack's rules convert to;
 mappings/<source>/sample.flows.jsonl what raw records become; tests/golden/cli what the
 command line prints; tests/golden/shared_data.txt what ../shared/data shows.
 
@@ -25,6 +25,7 @@ from tests.test_shared_data import table
 from tests.world import SHARED
 
 GOLDEN = ROOT / "tests" / "golden"
+CORRELATED = ("spl",)           # the dialects that correlations convert to
 FOLDERS = {"lucene": "elastic", "esql": "esql", "spl": "splunk"}
 
 
@@ -40,9 +41,9 @@ def golden_files() -> Iterator[tuple[Path, str]]:
 def golden_queries() -> Iterator[tuple[Path, str]]:
     """The queries of the pack, for every dialect, source and kind of context."""
     for rule in pack().rules.values():
-        if rule.kind is not Kind.EVENT or not rule.alerts:
+        if not rule.alerts:
             continue
-        for dialect in DIALECTS:
+        for dialect in DIALECTS if rule.kind is Kind.EVENT else CORRELATED:
             for source in SOURCES:
                 for context in ("inline", "enriched"):
                     query = converted(rule, dialect, source_name=source, context=context)

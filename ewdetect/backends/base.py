@@ -56,14 +56,19 @@ def unsupported(rule: Rule, target: str, construct: str, why: str, place: Locati
                    place, fix or "use another target, or write the rule without it")
 
 
-def refuse_correlation(rule: Rule, target: str) -> None:
-    """Raises Rejected for a correlation and for what only feeds one. Goes when correlations are converted."""
-    if rule.kind is Kind.EVENT and rule.alerts:
-        return
-    if rule.kind is Kind.EVENT:
+def refuse_base(rule: Rule, target: str) -> None:
+    """Raises Rejected for a rule that only feeds correlations."""
+    if not rule.alerts:
         raise Rejected([unsupported(
             rule, target, "a base rule", "it only feeds correlations, and would alert on ordinary traffic",
             rule.document.at("title"), "convert a rule that alerts; `ewdetect list` shows them")])
+
+
+def refuse_correlation(rule: Rule, target: str) -> None:
+    """Raises Rejected for a correlation and for what only feeds one, where a target says single flows only."""
+    if rule.kind is Kind.EVENT:
+        refuse_base(rule, target)
+        return
     kind = (rule.body.get("correlation") or {}).get("type", rule.kind.value)
     raise Rejected([unsupported(
         rule, target, f"`{kind}`", "correlations come with a later release and cannot be said yet",

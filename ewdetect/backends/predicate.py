@@ -7,7 +7,7 @@ canonical; then pySigma's pipeline renames and adds the source's own conditions,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sigma.conversion.state import ConversionState
@@ -34,7 +34,8 @@ from ewdetect.backends.values import SourceValues, TypedValues
 from ewdetect.backends.vocabulary import Vocabulary, load_vocabulary
 from ewdetect.flows import Source
 from ewdetect.load import load_fields
-from ewdetect.model import Field
+from ewdetect.model import Field, Rule
+from ewdetect.network import Network
 from ewdetect.problems import Problem, Rejected, suggest
 from ewdetect.resolve import ResolvedRule
 
@@ -66,26 +67,76 @@ class Target:
     printer: type[ExplicitPrinter]
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Whose flows a query is about, and what the SIEM calls them. `letters` is by the SIEM's names."""
+
+    target: Target
+    source: Source
+    context: str
+    vocabulary: Vocabulary
+    fields: Mapping[str, Field]
+    names: Mapping[str, str]
+    letters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One event rule's condition as a tree in the SIEM's own names, ready to print. `clauses` counts comparisons."""
+
+    tree: Any
+    state: Mapping[str, Any]
+    clauses: int
+    caveats: tuple[str, ...]
+
+
 def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     """The query of an event rule. Raises Rejected with every reason at once."""
     rule = resolved.rule
     refuse_correlation(rule, target.name)
+    setting = setting_of(resolved, context, target)
+    found = condition(rule, resolved, setting)
+    text = printer(setting).finished(spelt(found.tree, found.state, rule, setting), found.state)
+    caveats = (*_caveats(rule.meta.get("suppress")), *found.caveats, *setting.vocabulary.caveats,
+               *size_caveats(setting, found.clauses, len(text)))
+    return Query(rule.name, target.name, target.dialect, setting.source.name, context, text, caveats)
+
+
+def setting_of(resolved: ResolvedRule, context: str, target: Target) -> Setting:
+    """The setting of one conversion. Raises Rejected."""
     source = _source(resolved)
     vocabulary = load_vocabulary(target.shared, target.siem, source)
     fields = load_fields()
     names = vocabulary.names(fields, context == "enriched")
-    letters = vocabulary.stored(fields, names)
+    return Setting(target, source, context, vocabulary, fields, names, vocabulary.stored(fields, names))
+
+
+def condition(rule: Rule, resolved: ResolvedRule, setting: Setting) -> Condition:
+    """The condition of an event rule, with its filters. Raises Rejected with every reason at once."""
     findings = Findings(rule, tuple(resolved.filters.get(rule.name, ())))
-    sigma_rule = hydrate(resolved)[rule.name]
-    _check(sigma_rule, findings, target)
+    sigma_rule = hydrate(replace(resolved, parts=(rule,)))[rule.name]
+    _check(sigma_rule, findings, setting.target)
     findings.settle()
-    _transform(sigma_rule, findings, resolved, source, vocabulary, fields, context)
-    _check_names(sigma_rule, findings, names, fields, target, vocabulary)
+    _transform(sigma_rule, findings, resolved.network, setting)
+    _check_names(sigma_rule, findings, setting)
     findings.settle()
-    text, count = _printed(sigma_rule, findings, vocabulary, names, target, letters)
-    caveats = (*_caveats(rule.meta.get("suppress")), *findings.caveats, *vocabulary.caveats,
-               *_size(vocabulary.limits.get(target.dialect, {}), count, len(text)))
-    return Query(rule.name, target.name, target.dialect, source.name, context, text, caveats)
+    return _settled(sigma_rule, findings, setting)
+
+
+def printer(setting: Setting) -> ExplicitPrinter:
+    """A printer that knows the SIEM's letters and columns."""
+    made = setting.target.printer()
+    made.letters = setting.letters
+    made.keep = setting.vocabulary.keep
+    return made
+
+
+def spelt(tree: Any, state: Mapping[str, Any], rule: Rule, setting: Setting) -> str:
+    """A tree as text. Raises Rejected."""
+    try:
+        return str(printer(setting).convert_condition(tree, ConversionState(processing_state=dict(state))))
+    except SigmaError as error:
+        raise _unsaid(rule, error) from error
 
 
 def _source(resolved: ResolvedRule) -> Source:
@@ -133,27 +184,27 @@ def _constructs(asked: SigmaDetectionItem) -> Iterator[str]:
             yield "expand"
 
 
-def _transform(rule: SigmaRule, findings: Findings, resolved: ResolvedRule, source: Source, vocabulary: Vocabulary,
-               fields: Mapping[str, Field], context: str) -> None:
-    kind = InlineContext if context == "inline" else EnrichedContext
-    for step in (kind(findings, fields, resolved.network), SourceValues(findings, vocabulary, source),
+def _transform(rule: SigmaRule, findings: Findings, network: Network | None, setting: Setting) -> None:
+    kind = InlineContext if setting.context == "inline" else EnrichedContext
+    vocabulary, fields = setting.vocabulary, setting.fields
+    for step in (kind(findings, fields, network), SourceValues(findings, vocabulary, setting.source),
                  TypedValues(findings, vocabulary, fields)):
         step.apply(rule)
 
 
-def _check_names(rule: SigmaRule, findings: Findings, names: Mapping[str, str], fields: Mapping[str, Field],
-                 target: Target, vocabulary: Vocabulary) -> None:
+def _check_names(rule: SigmaRule, findings: Findings, setting: Setting) -> None:
     """Problems for fields without a name in the SIEM, and for texts without a literal."""
-    printer = target.printer()
+    names, made = setting.names, setting.target.printer()
     for asked in items_of(rule.detection.detections.values()):
         for name in _names(asked):
             if name not in names and not {name, asked.field} & findings.refused:
-                fix = "map it there, or use another source" if name in fields else suggest(name, sorted(names))
-                findings.refuse("convert/unmapped-field", f"{vocabulary.path} has no name for `{name}`", name, fix)
+                fix = "map it there, or use another source" if name in setting.fields else suggest(name, sorted(names))
+                findings.refuse("convert/unmapped-field", f"{setting.vocabulary.path} has no name for `{name}`",
+                                name, fix)
         for value in asked.value:
-            construct = printer.unsayable(value) if isinstance(value, SigmaString) else None
+            construct = made.unsayable(value) if isinstance(value, SigmaString) else None
             if construct:
-                _refuse(findings, target, construct, asked.field)
+                _refuse(findings, setting.target, construct, asked.field)
 
 
 def _names(asked: SigmaDetectionItem) -> Iterator[str]:
@@ -164,26 +215,25 @@ def _names(asked: SigmaDetectionItem) -> Iterator[str]:
             yield value.field
 
 
-def _printed(rule: SigmaRule, findings: Findings, vocabulary: Vocabulary, names: Mapping[str, str],
-             target: Target, letters: Mapping[str, str]) -> tuple[str, int]:
-    """The text of the query and its number of comparisons. pySigma's own `convert` would print the tree unprepared."""
-    printer = target.printer()
-    printer.letters = letters
-    printer.keep = vocabulary.keep
-    pipeline = vocabulary.pipeline(names)
+def _settled(rule: SigmaRule, findings: Findings, setting: Setting) -> Condition:
+    """The tree in the SIEM's names. pySigma's own `convert` would print the tree unprepared."""
+    pipeline = setting.vocabulary.pipeline(setting.names)
     try:
         pipeline.apply(rule)
         tree = simplified(rule.detection.parsed_condition[0].parsed)
-        if isinstance(tree, bool):
-            findings.refuse(
-                "convert/never-matches", f"the condition is always {str(tree).lower()} in this network", None,
-                "see what the rule needs of the network context, and mark the hosts there")
-            findings.settle()
-        predicate = str(printer.convert_condition(tree, ConversionState(processing_state=dict(pipeline.state))))
     except SigmaError as error:
-        raise Rejected([Problem("convert/unsupported", f"`{findings.rule.name}`: {error}",
-                                findings.rule.document.at("detection"), "use another target")]) from error
-    return printer.finished(predicate, pipeline.state), clauses(rule.detection.detections.values())
+        raise _unsaid(findings.rule, error) from error
+    if isinstance(tree, bool):
+        findings.refuse(
+            "convert/never-matches", f"the condition is always {str(tree).lower()} in this network", None,
+            "see what the rule needs of the network context, and mark the hosts there")
+        findings.settle()
+    return Condition(tree, dict(pipeline.state), clauses(rule.detection.detections.values()), tuple(findings.caveats))
+
+
+def _unsaid(rule: Rule, error: SigmaError) -> Rejected:
+    return Rejected([Problem("convert/unsupported", f"`{rule.name}`: {error}", rule.document.at("detection"),
+                             "use another target")])
 
 
 def _caveats(suppress: Mapping[str, Any] | None) -> Iterator[str]:
@@ -192,8 +242,9 @@ def _caveats(suppress: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"The query is the predicate alone: set suppression by {keys} for {suppress['for']} in the SIEM's rule."
 
 
-def _size(limits: Mapping[str, int], count: int, characters: int) -> Iterator[str]:
+def size_caveats(setting: Setting, count: int, characters: int) -> Iterator[str]:
     """A caveat for each limit of the SIEM that the query passes."""
+    limits = setting.vocabulary.limits.get(setting.target.dialect, {})
     for what, actual in (("clauses", count), ("characters", characters)):
         if actual > limits.get(what, actual):
             yield (f"The query has {actual} {what}, more than the {limits[what]} that the SIEM takes by default; "

@@ -29,6 +29,7 @@ class Vocabulary:
     said; its keys, and those of `raw`, may be the SIEM's own fields. `raw` maps raw paths of source.yml to fields,
     `values` a field and value to other conditions. `guarded` are fields that need their `when` and `unless` of
     source.yml, because the SIEM has them unprocessed. `sides` are templates of the enriched context's names.
+    `sums` are fields that only a sum of others gives, missing where one of them is.
     """
 
     path: str
@@ -41,6 +42,7 @@ class Vocabulary:
     raw: Mapping[str, str]
     values: Mapping[str, Mapping[str, Any]]
     guarded: frozenset[str]
+    sums: Mapping[str, tuple[str, ...]]
     keep: tuple[str, ...]
     limits: Mapping[str, Mapping[str, int]]
     caveats: tuple[str, ...]
@@ -104,5 +106,6 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
     return Vocabulary(
         path=own.path, fields=fields, transformations=tuple(s for s in steps if s["type"] != "field_name_mapping"),
         sides=merged("sides"), enriched=merged("enriched"), letters=merged("letters"), scale=merged("scale"),
-        raw=merged("raw"), values=merged("values"), guarded=frozenset(listed("guarded")), keep=listed("keep"),
+        raw=merged("raw"), values=merged("values"), guarded=frozenset(listed("guarded")),
+        sums={name: tuple(parts) for name, parts in merged("sums").items()}, keep=listed("keep"),
         limits=merged("limits"), caveats=listed("caveats"))

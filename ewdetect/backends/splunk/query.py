@@ -1,4 +1,4 @@
-"""The Splunk backend: event rules as `search` over the raw events of a source."""
+"""The Splunk backend: event rules as `search` over the raw events of a source, correlations as searches of stages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from types import MappingProxyType
 
 from ewdetect.backends import predicate
 from ewdetect.backends.base import Query, chosen
+from ewdetect.backends.splunk import correlation
 from ewdetect.backends.splunk.spl import SplPrinter
+from ewdetect.model import Kind
 from ewdetect.resolve import ResolvedRule
 
 
@@ -18,6 +20,7 @@ class SplunkBackend:
     dialects = ("spl",)
     cannot: Mapping[str, str] = MappingProxyType({
         **predicate.CANNOT,
+        **correlation.CANNOT,
         "fieldref": "`search` cannot compare two fields",
         "literal asterisk": "`search` takes every `*` as a wildcard and has no escape for it",
         "single wildcard": "`search` has no wildcard for one character",
@@ -25,7 +28,13 @@ class SplunkBackend:
     })
 
     def render(self, resolved: ResolvedRule, context: str, dialect: str | None) -> Query:
-        """The query of a resolved event rule. Raises Rejected."""
-        word = chosen(dialect, self.dialects, "dialect")
-        return predicate.render(resolved, context, predicate.Target(
-            self.name, word, "cim", "splunk", self.cannot, SplPrinter))
+        """The query of a resolved rule. Raises Rejected."""
+        target = self.target(chosen(dialect, self.dialects, "dialect"))
+        if resolved.rule.kind is Kind.EVENT:
+            return predicate.render(resolved, context, target)
+        return correlation.render(resolved, context, target)
+
+    @classmethod
+    def target(cls, dialect: str = "spl") -> predicate.Target:
+        """What the conversion has to know of a dialect."""
+        return predicate.Target(cls.name, dialect, "cim", "splunk", cls.cannot, SplPrinter)

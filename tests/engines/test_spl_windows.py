@@ -1,0 +1,229 @@
+"""Converted windows and steps against the reference engine, over random flows that sit on every edge.
+
+Times on a coarse grid, so that ties, duplicates, exact edges and gaps of exactly T are common, one microsecond off as
+well; keys and measured fields are missing now and then; rows come in another order wherever Splunk promises none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from ewdetect.plan import OPERATORS
+from ewdetect.problems import Rejected
+from ewdetect.resolve import ResolvedRule, resolve_rule
+from tests.engines.spl import run
+from tests.engines.spl_world import Hit, converted, documents, searched, told
+from tests.world import correlation, event_rule, flow, office, open_office, pack, source
+
+T = 10
+SETTINGS = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+TIMES = st.builds(lambda second, off: abs(second + off / 1_000_000), st.integers(0, 45),
+                  st.sampled_from([0, 0, 0, -1, 1]))
+FLOWS = st.lists(st.fixed_dictionaries({
+    "at": TIMES, "source": st.sampled_from(["10.10.0.1", "10.10.0.2", "fd00:10::1"]),
+    "destination": st.sampled_from(["10.30.0.1", "10.30.0.2", "10.30.0.3", "fd00:30::4"]),
+    "port": st.sampled_from([22, 445, None]), "bytes": st.sampled_from([0, 1, 5, 50, None])}), max_size=25)
+ANY = event_rule("any", {"network.scope": "internal"})
+SSH = event_rule("ssh", {"destination.port": 22})
+SMB = event_rule("smb", {"destination.port": 445})
+BIG = event_rule("big", {"source.bytes|gte": 5})
+Document = Mapping[str, Any]
+
+
+def made(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [flow(i, r["at"], source_ip=r["source"], destination_ip=r["destination"], destination_port=r["port"],
+                 source_bytes=r["bytes"]) for i, r in enumerate(rows)]
+
+
+def resolved(asked: Document, *documents: Document) -> ResolvedRule:
+    world = pack(*documents, asked)
+    return replace(resolve_rule(world.rules[asked["name"]], world), source=source("flow"), network=office())
+
+
+def both(flows: Sequence[Mapping[str, Any]], seed: int, asked: Document, *others: Document) -> tuple[list[Hit], ...]:
+    """The alerts of Splunk and of the reference engine."""
+    rule = resolved(asked, *others)
+    found = searched(converted(rule, "inline"), rule, documents(flows, False), seed)
+    with open_office(flows) as engine:
+        return found, told(engine.alerts(rule))
+
+
+def agree(flows: Sequence[Mapping[str, Any]], seed: int, asked: Document, *others: Document) -> None:
+    found, wanted = both(flows, seed, asked, *others)
+    assert found == wanted
+
+
+MEASURES: Mapping[str, tuple[str, Any, list[str]]] = {
+    "count": ("event_count", None, ["source.ip"]),
+    "count without groups": ("event_count", None, []),
+    "count by two fields": ("event_count", None, ["source.ip", "destination.port"]),
+    "distinct": ("value_count", "destination.ip", ["source.ip"]),
+    "distinct that may be missing": ("value_count", "destination.port", ["source.ip"]),
+    "distinct combinations": ("value_count", ["destination.ip", "destination.port"], ["source.ip"]),
+    "sum": ("value_sum", "source.bytes", ["source.ip"]),
+}
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+@SETTINGS
+@given(rows=FLOWS, operator=st.sampled_from(sorted(OPERATORS)), threshold=st.integers(1, 6), seed=st.integers(0, 9))
+@example(rows=[{"at": t, "source": "10.10.0.1", "destination": "10.30.0.1", "port": p, "bytes": 1}
+               for t, p in ((0, 22), (T, 22), (T, 445), (2 * T - 0.000001, 22), (2 * T, 445))], operator="gte",
+         threshold=2, seed=0)
+def test_measures(kind: str, rows: list[dict[str, Any]], operator: str, threshold: int, seed: int) -> None:
+    name, field, keys = MEASURES[kind]
+    condition = {operator: threshold} | ({"field": field} if field else {})
+    grouped = {"group_by": keys} if keys else {}
+    agree(made(rows), seed, correlation("windowed", name, ["any"], f"{T}s", condition=condition, **grouped), ANY)
+
+
+@SETTINGS
+@given(rows=FLOWS, low=st.integers(1, 3), seed=st.integers(0, 9))
+def test_a_range(rows: list[dict[str, Any]], low: int, seed: int) -> None:
+    agree(made(rows), seed, correlation("few", "event_count", ["any"], f"{T}s", group_by=["source.ip"],
+                                        condition={"gte": low, "lt": low + 2}), ANY)
+
+
+@pytest.mark.parametrize("kind", ["event_count", "value_count", "value_sum", "temporal"])
+@SETTINGS
+@given(rows=FLOWS, threshold=st.integers(1, 4), seed=st.integers(0, 9))
+def test_an_event_that_matches_two_rules(kind: str, rows: list[dict[str, Any]], threshold: int, seed: int) -> None:
+    field = {"value_count": "destination.ip", "value_sum": "source.bytes"}.get(kind)
+    condition = {"gte": threshold} | ({"field": field} if field else {})
+    agree(made(rows), seed, correlation("two", kind, ["ssh", "big"], f"{T}s", group_by=["source.ip"],
+                                        condition=condition), SSH, BIG)
+
+
+@pytest.mark.parametrize("kind", ["event_count", "temporal"])
+@SETTINGS
+@given(rows=FLOWS, threshold=st.integers(1, 3), seed=st.integers(0, 9))
+def test_aliases_that_differ(kind: str, rows: list[dict[str, Any]], threshold: int, seed: int) -> None:
+    """A host as the target of one rule and the source of another; a flow of both rules is in two groups, or in one."""
+    for row in rows:
+        row["destination"] = "10.10.0.1" if row["destination"] == "10.30.0.1" else row["destination"]
+    agree(made(rows), seed, correlation(
+        "ends", kind, ["ssh", "big"], f"{T}s", group_by=["host"], condition={"gte": threshold},
+        aliases={"host": {"ssh": "destination.ip", "big": "source.ip"}}), SSH, BIG)
+
+
+@SETTINGS
+@given(rows=FLOWS, steps=st.permutations(["ssh", "big", "smb"]), count=st.integers(2, 3), seed=st.integers(0, 9))
+def test_ordered_steps(rows: list[dict[str, Any]], steps: list[str], count: int, seed: int) -> None:
+    agree(made(rows), seed, correlation("chain", "temporal_ordered", steps[:count], f"{T}s", group_by=["source.ip"]),
+          SSH, BIG, SMB)
+
+
+HOPS = st.lists(st.tuples(TIMES, st.sampled_from("ABCD"), st.sampled_from("ABCD")), max_size=18)
+HOSTS = {"A": "10.30.0.1", "B": "10.30.0.2", "C": "fd00:30::3", "D": "10.30.0.11"}
+
+
+@settings(SETTINGS, max_examples=60)
+@given(hops=HOPS, seed=st.integers(0, 9))
+@example(hops=[(0, "B", "A"), (1, "C", "A"), (2, "C", "A"), (3, "A", "C")], seed=0)
+@example(hops=[(0, "B", "A"), (0, "C", "A"), (1, "A", "C"), (T, "A", "D")], seed=0)
+def test_a_pivot_goes_on_to_another_host(hops: list[tuple[float, str, str]], seed: int) -> None:
+    flows = [flow(i, t, source_ip=HOSTS[a], destination_ip=HOSTS[b]) for i, (t, a, b) in enumerate(hops)]
+    one, two = (event_rule(name, {"destination.port": 445}) for name in ("one", "two"))
+    agree(flows, seed, correlation(
+        "pivot", "temporal_ordered", ["one", "two"], f"{T}s", group_by=["through"],
+        aliases={"through": {"one": "destination.ip", "two": "source.ip"},
+                 "peer": {"one": "source.ip", "two": "destination.ip"}}) | {"ewdetect": {"distinct": ["peer"]}},
+        one, two)
+
+
+@SETTINGS
+@given(rows=FLOWS, seed=st.integers(0, 9))
+def test_correlations_of_correlations(rows: list[dict[str, Any]], seed: int) -> None:
+    burst = correlation("burst", "event_count", ["any"], f"{T}s", group_by=["source.ip"], condition={"gte": 2})
+    sweep = correlation("sweep", "value_count", ["any"], "5s", group_by=["source.ip", "destination.port"],
+                        condition={"field": "destination.ip", "gte": 2})
+    either = correlation("either", "event_count", ["burst", "sweep"], "1s", group_by=["source.ip"],
+                         condition={"gte": 1})
+    agree(made(rows), seed, correlation("bursts", "event_count", ["burst"], "30s", group_by=["source.ip"],
+                                        condition={"gte": 2}), ANY, burst)
+    agree(made(rows), seed, correlation("then", "temporal_ordered", ["either", "ssh"], "30s", group_by=["source.ip"]),
+          ANY, SSH, burst, sweep, either)
+
+
+@SETTINGS
+@given(rows=FLOWS, seed=st.integers(0, 9))
+def test_suppression(rows: list[dict[str, Any]], seed: int) -> None:
+    agree(made(rows), seed, event_rule("quiet", {"network.scope": "internal"}) | {
+        "ewdetect": {"suppress": {"by": ["source.ip", "destination.port"], "for": f"{T}s"}}})
+
+
+def test_microseconds_count() -> None:
+    """T less a microsecond apart is one window, T is not."""
+    for gap, alerts in ((T - 0.000001, 1), (T, 0)):
+        flows = [flow(n, 0.123456 + n * gap) for n in range(2)]
+        found, wanted = both(flows, 0, correlation("pair", "event_count", ["any"], f"{T}s", condition={"gte": 2}), ANY)
+        assert found == wanted and len(found) == alerts
+
+
+# ---------------------------------------------------------------- refusals
+
+BASE: Mapping[str, Any] = {"group_by": ["source.ip"]}
+REFUSED: Mapping[str, tuple[str, list[Document]]] = {
+    f"value_{kind}": (kind, [ANY, correlation("rule", f"value_{kind}", ["any"], "1m", **BASE, condition={
+        "field": "source.bytes", "gte": 5, **({"percentile": 90} if kind == "percentile" else {})})])
+    for kind in ("avg", "median", "percentile")} | {
+    "a sum of fractions": ("sum of fractions", [ANY, correlation(
+        "rule", "value_sum", ["any"], "1m", **BASE, condition={"field": "event.duration", "gte": 5})]),
+    "two distinct aliases": ("several distinct aliases", [SSH, BIG, correlation(
+        "rule", "temporal_ordered", ["ssh", "big"], "1m", aliases={
+            name: dict.fromkeys(("ssh", "big"), f"{name}.ip") for name in ("source", "destination")})
+        | {"ewdetect": {"distinct": ["source", "destination"]}}]),
+    "three distinct steps": ("distinct over more than two steps", [SSH, BIG, SMB, correlation(
+        "rule", "temporal_ordered", ["ssh", "big", "smb"], "1m") | {"ewdetect": {"distinct": ["source.ip"]}}]),
+    "an alias that is no name": ("name of a key", [SSH, correlation(
+        "rule", "event_count", ["ssh"], "1m", group_by=['a"b'], condition={"gte": 1},
+        aliases={'a"b': {"ssh": "source.ip"}})]),
+    "a group by context": ("`source.zone`", [ANY, correlation(
+        "rule", "event_count", ["any"], "1m", group_by=["source.zone"], condition={"gte": 1})]),
+    "a group by what no field holds": ("`flow.reversed`", [ANY, correlation(
+        "rule", "event_count", ["any"], "1m", group_by=["flow.reversed"], condition={"gte": 1})]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_has_no_exact_form_is_refused_by_name(case: str) -> None:
+    word, found = REFUSED[case]
+    with pytest.raises(Rejected) as caught:
+        converted(resolved(found[-1], *found[:-1]), "inline")
+    [problem] = caught.value.problems
+    assert problem.code in ("convert/unsupported", "convert/unmapped-field") and word in problem.message
+    assert problem.location and problem.fix
+
+
+def test_groups_by_context_where_splunk_fills_it() -> None:
+    """The enrichment may leave a default out: it is a group all the same."""
+    asked = resolved(correlation("zones", "event_count", ["any"], "1m", group_by=["source.zone"],
+                                 condition={"gte": 1}), ANY)
+    flows = [flow(n, n, source_ip=ip) for n, ip in enumerate(("10.10.0.1", "10.99.0.1", "10.99.0.1", "10.10.0.1"))]
+    text = converted(asked, "enriched").replace('"source.zone"', '"src_zone"')
+    with open_office(flows) as engine:
+        wanted = told(engine.alerts(asked))
+    rows = run(text, documents(flows, True))
+    assert sorted(((str(r["src_zone"]),), int(r["_time"] * 1_000_000), float(r["ew_value"]))
+                  for r in rows) == wanted
+
+
+def test_a_sensor_that_keeps_other_things_in_a_field() -> None:
+    """Zeek holds ICMP types in its port columns, and calls both ICMP versions icmp."""
+    asked = replace(resolved(correlation("parts", "event_count", ["all"], "1m", condition={"gte": 1}, group_by=[
+        "network.transport"]), event_rule("all", {"network.scope": "internal"})), source=source("zeek_conn"))
+    ports = replace(resolved(correlation("ports", "value_count", ["all"], "1m", group_by=["source.ip"], condition={
+        "field": "destination.port", "gte": 1}), event_rule("all", {"network.scope": "internal"})),
+        source=source("zeek_conn"))
+    record = {"index": "zeek", "sourcetype": "bro:conn:json", "id.resp_p": 8}
+    events = [{**record, "_time": n, "proto": proto, "id.orig_h": src, "id.resp_h": dst} for n, (proto, src, dst) in
+              enumerate((("icmp", "10.10.0.1", "10.30.0.1"), ("icmp", "fd00:10::1", "fd00:30::1"),
+                         ("tcp", "10.10.0.2", "10.30.0.1")))]
+    assert [row["proto"] for row in run(converted(asked, "inline"), events)] == ["icmp", "ipv6-icmp", "tcp"]
+    assert [row["id.orig_h"] for row in run(converted(ports, "inline"), events)] == ["10.10.0.2"]

@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 LAB := fixtures/recordings/office_lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutate check golden docs bench clean
+.PHONY: help demo test test-engines mutate check golden docs bench clean
 
 help:   ## what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-14s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
 
 demo: $(READY)   ## find the attack in a recorded office network
 	@$(BIN)/ewdetect backtest $(LAB)/flows.eve.jsonl.gz --source suricata_eve \
@@ -19,6 +19,9 @@ demo: $(READY)   ## find the attack in a recorded office network
 test: $(READY)   ## the tool's tests, then every rule's own cases
 	$(BIN)/python -m pytest -n auto -q
 	$(BIN)/ewdetect test
+
+test-engines: $(READY)   ## instruments of conversion: a real Elasticsearch, an SPL executor; needs Java 21 and Maven
+	EWDETECT_ENGINES=1 $(BIN)/python -m pytest -q tests/engines
 
 mutate: $(READY)   ## break every rule in every way; a case must notice each
 	$(BIN)/ewdetect test --mutate

@@ -95,6 +95,19 @@ def test_a_flow_that_matches_two_rules_counts_once() -> None:
     assert alerts(flows, documents, "count") == []
 
 
+def test_a_flow_that_matches_two_rules_counts_once_beside_a_correlation() -> None:
+    flows = [flow(0, 0, source_bytes=100)]
+    documents = [
+        event_rule("smb", {"destination.port": 445}),
+        event_rule("big", {"source.bytes|gte": 100}),
+        correlation("seen", "event_count", ["smb"], "1m", group_by=["source.ip"], condition={"gte": 1}),
+        correlation("count", "event_count", ["smb", "seen", "big"], "1m", group_by=["source.ip"], condition={"gte": 2}),
+        correlation("more", "event_count", ["smb", "seen", "big"], "1m", group_by=["source.ip"], condition={"gte": 3}),
+    ]
+    assert [(a.value, a.evidence) for a in alerts(flows, documents, "count")] == [(2, ("f0",))]
+    assert alerts(flows, documents, "more") == []
+
+
 def test_a_range_needs_both_bounds() -> None:
     documents = [
         event_rule("base", {"network.scope": "internal"}),

@@ -104,9 +104,11 @@ def _window(stage: Window, windows: frozenset[str]) -> tuple[str, ...]:
     keys = _keys(stage.keys)
     measure = stage.measure
     rows = _inputs(stage, stage.keys, measure.fields)
-    if measure.function == "count" and len(stage.inputs) > 1 and not windows & set(stage.inputs):
-        # One flow that matches two of the rules is one event.
-        rows = f"SELECT DISTINCT t, ref, 0 AS step{_more(keys)} FROM ({rows})"
+    if measure.function == "count" and len(stage.inputs) > 1:
+        # One flow that matches two of the rules is one event, so all rules on flows are one step.
+        flows = [i for i, s in enumerate(stage.inputs) if s not in windows]
+        step = f"CASE WHEN step IN ({', '.join(map(str, flows))}) THEN {flows[0]} ELSE step END" if flows else "step"
+        rows = f"SELECT DISTINCT t, ref, {step} AS step{_more(keys)} FROM ({rows})"
     inside = f"({_by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan - 1} PRECEDING AND CURRENT ROW)"
     before = f"({_by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan} PRECEDING AND 1 PRECEDING)"
     values = f"{_measure(measure, inside)} AS value, {_measure(measure, before)} AS earlier"

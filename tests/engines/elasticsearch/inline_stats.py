@@ -1,0 +1,147 @@
+"""INLINE STATS for a server that has none (8.19), in the stages in which Elasticsearch 9.3 itself runs it.
+
+9.3 computes `prefix | STATS … BY keys` first, and then joins the result to the rows of `prefix` by hash
+(EsqlSession, InlineJoin). Here the first stage is a query, its rows become a lookup index, and LOOKUP JOIN is the
+join. All else runs as written. What could differ from 9.3 is refused as Unstageable: null keys, a full answer.
+Keys with several values join to nothing; emitted queries filter or expand them first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.engines.elasticsearch.client import Answer, Client
+
+NATIVE = (9, 3)
+ROWS = 10_000
+KEY = "ew_stage_key"
+SEPARATOR = ', "|", '
+COMMAND = re.compile(r"INLINE\s+STATS\b(.*)", re.IGNORECASE | re.DOTALL)
+CASTS = {"date": "datetime", "null": "keyword", "text": "keyword"}
+OPENING, CLOSING = "([", ")]"
+TOKEN = re.compile(r'"""(?:.*?)"""|"(?:\\.|[^"\\])*"|`(?:``|[^`])*`|//[^\n]*|/\*.*?\*/|.', re.DOTALL)
+
+
+class Unstageable(Exception):
+    """This INLINE STATS cannot be run in stages without a doubt about its meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """One INLINE STATS: its aggregates as text, its keys as (name, expression)."""
+
+    aggregates: str
+    keys: tuple[tuple[str, str], ...]
+
+
+def run(client: Client, query: str, window: Mapping[str, Any] | None = None) -> Answer:
+    """The answer to an ES|QL query of 9.3, from a server of any version. Raises Failed and Unstageable."""
+    if client.version() >= NATIVE:
+        return client.esql(query, window)
+    commands = split(query, "|")
+    made: list[str] = []
+    try:
+        for place, command in enumerate(commands):
+            inline = parse(command)
+            if inline:
+                commands[place] = _stage(client, commands[:place], inline, window, made)
+        return client.esql(" | ".join(commands), window)
+    finally:
+        for index in made:
+            client.delete(index)
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Parts between separators outside strings, quoted names and brackets; comments are dropped."""
+    parts, depth = [""], 0
+    for token in TOKEN.findall(text):
+        depth += (token in OPENING) - (token in CLOSING)
+        if token.startswith(("//", "/*")):
+            parts[-1] += " "
+        elif token == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return [part.strip() for part in parts]
+
+
+def parse(command: str) -> Inline | None:
+    """The parts of an INLINE STATS; None for any other command."""
+    found = COMMAND.fullmatch(command)
+    if not found:
+        return None
+    words = list(_words(found.group(1)))
+    by = next((place for place, word in enumerate(words) if word.upper() == "BY"), len(words))
+    keys = tuple(_key(part) for part in split("".join(words[by + 1 :]), ",") if part)
+    return Inline("".join(words[:by]).strip(), keys)
+
+
+def _words(text: str) -> Iterator[str]:
+    """The text in pieces: words, and what is between them; strings and brackets stay whole."""
+    for part in split(re.sub(r"\s+", " ", text), " "):
+        yield from (part, " ")
+
+
+def _key(text: str) -> tuple[str, str]:
+    """`name = expression` or a bare field name."""
+    name, assigned, expression = text.partition("=")
+    if assigned and not expression.startswith("="):
+        return name.strip(), expression.strip()
+    return text.strip(), text.strip()
+
+
+def _stage(client: Client, prefix: list[str], inline: Inline, window: Mapping[str, Any] | None, made: list[str]) -> str:
+    """Run the aggregation, store its rows in a lookup index, and return the commands that join it."""
+    names = [name for name, _ in inline.keys]
+    if not names:
+        answer = client.esql(" | ".join([*prefix, f"STATS {inline.aggregates}"]), window)
+        return _constants(answer)
+    computed = [f"EVAL {name} = {expression}" for name, expression in inline.keys if name != expression]
+    key = f"EVAL {KEY} = {_key_expression(names)}"
+    stats = [*prefix, *computed, f"STATS {inline.aggregates} BY {', '.join(names)}", key, f"LIMIT {ROWS}"]
+    answer = client.esql(" | ".join(stats), window)
+    _check(answer, names)
+    index = f"ew-stage-{uuid.uuid4().hex}"
+    _store(client, index, answer, names)
+    made.append(index)
+    return " | ".join([*computed, key, f"LOOKUP JOIN {index} ON {KEY}", f"DROP {KEY}"])
+
+
+def _constants(answer: Answer) -> str:
+    """One group: its values as constants. (8.19 joins no row on a constant key when no field of FROM is kept.)"""
+    (row,) = answer.rows
+    assignments = [
+        f"{name} = {json.dumps(value)}::{CASTS.get(kind, kind)}"
+        for (name, kind), value in zip(answer.columns, row, strict=True)
+    ]
+    return f"EVAL {', '.join(assignments)}"
+
+
+def _key_expression(names: list[str]) -> str:
+    """All keys as one string: LOOKUP JOIN of 8.19 joins on one field."""
+    return f'CONCAT("", {SEPARATOR.join(f"TO_STRING({name})" for name in names)})'
+
+
+def _check(answer: Answer, names: list[str]) -> None:
+    if len(answer.rows) >= ROWS:
+        raise Unstageable(f"INLINE STATS has {ROWS} groups or more, so the answer of its first stage is cut")
+    if any(record[_bare(name)] is None for record in answer.records() for name in names):
+        raise Unstageable(f"a key of INLINE STATS BY {', '.join(names)} is null: filter it before")
+
+
+def _bare(name: str) -> str:
+    """The column name of a possibly quoted name."""
+    return name.strip("`") if name.startswith("`") else name
+
+
+def _store(client: Client, index: str, answer: Answer, names: list[str]) -> None:
+    keys = {_bare(name) for name in names}
+    kept = {name: kind for name, kind in answer.columns if name not in keys}
+    types = {name: {"type": "keyword" if kind in ("null", "text") else kind} for name, kind in kept.items()}
+    client.create(index, types, {"index.mode": "lookup"})
+    client.load(index, [{name: record[name] for name in kept} for record in answer.records()])

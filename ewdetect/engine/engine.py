@@ -16,7 +16,7 @@ from ewdetect.backends.duckdb.query import compile_rule
 from ewdetect.backends.duckdb.stages import Block
 from ewdetect.engine.addresses import MACROS, build_addresses, load_segments
 from ewdetect.engine.alerts import Addresses, all_flows, collect
-from ewdetect.engine.flow import build_flows, drop_duplicates
+from ewdetect.engine.flow import build_flows, drop_duplicates, kept_fields
 from ewdetect.engine.read import stage
 from ewdetect.engine.report import ReadReport, report_of
 from ewdetect.flows import Orientation, Source
@@ -86,8 +86,7 @@ class Engine:
 
         Raises Rejected where files and source do not fit, WorldFailed where disk or memory run out.
         """
-        asked = set(used)
-        kept = {f.name: f for f in self._fields.values() if f.name in asked or f.shown}
+        kept = kept_fields(self._fields, used)
         context = tuple(context_fields(self._fields).values())
         with _world():
             staged = stage(self._db, source, kept, expand(paths, self._folder), self._folder)

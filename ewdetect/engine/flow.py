@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 
@@ -12,6 +12,23 @@ from ewdetect.model import Field
 
 # Columns that change sides when a flow is turned round.
 _SIDES = ("ip", "port", "bytes", "packets")
+
+
+def kept_fields(fields: Mapping[str, Field], used: Iterable[str]) -> dict[str, Field]:
+    """The fields of `used`, those that analysts are shown, and of a record field of one side the other side's.
+
+    A flow that is turned round takes each side from the other.
+    """
+    asked = set(used)
+    asked |= {_opposite(name) for name in asked if name in fields and fields[name].origin == "record"}
+    return {f.name: f for f in fields.values() if f.name in asked or f.shown}
+
+
+def _opposite(field: str) -> str:
+    """The same of the other side; a field of neither side is its own."""
+    side, _, attribute = field.partition(".")
+    other = {"source": "destination", "destination": "source"}.get(side, side)
+    return f"{other}.{attribute}"
 
 
 def build_flows(db: duckdb.DuckDBPyConnection, kept: Mapping[str, Field], orientation: Orientation, place: str) -> None:
@@ -66,8 +83,7 @@ def _record_column(field: Field) -> str:
     if attribute == "ip":
         mine, other = ("a.id", "b.id") if side == "source" else ("b.id", "a.id")
     else:
-        opposite = "destination" if side == "source" else "source"
-        mine, other = f"r.{here}", f"r.{name(f'{opposite}.{attribute}')}"
+        mine, other = f"r.{here}", f"r.{name(_opposite(field.name))}"
     return f"{_either(mine, other)} AS {here}"
 
 

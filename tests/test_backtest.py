@@ -124,10 +124,25 @@ def test_a_skipped_rule_does_not_run(tmp_path: Path) -> None:
 
 def test_a_field_of_one_side_brings_the_other(tmp_path: Path) -> None:
     """A flow that is turned round needs both sides, whichever of them the rule reads."""
-    record = {"event_type": "flow", "flow_id": 1, "src_ip": "10.30.0.1", "src_port": 445, "dest_ip": "10.10.0.1",
-              "dest_port": 56575, "proto": "TCP", "tcp": {"tcp_flags_ts": "00", "tcp_flags_tc": "00"},
-              "flow": {"start": "2026-01-15T10:00:00Z", "end": "2026-01-15T10:00:01Z", "state": "new", "pkts_toserver": 3,
-                       "pkts_toclient": 7, "bytes_toserver": 30, "bytes_toclient": 70}}
+    record = {
+        "event_type": "flow",
+        "flow_id": 1,
+        "src_ip": "10.30.0.1",
+        "src_port": 445,
+        "dest_ip": "10.10.0.1",
+        "dest_port": 56575,
+        "proto": "TCP",
+        "tcp": {"tcp_flags_ts": "00", "tcp_flags_tc": "00"},
+        "flow": {
+            "start": "2026-01-15T10:00:00Z",
+            "end": "2026-01-15T10:00:01Z",
+            "state": "new",
+            "pkts_toserver": 3,
+            "pkts_toclient": 7,
+            "bytes_toserver": 30,
+            "bytes_toclient": 70,
+        },
+    }
     flows = tmp_path / "eve.json"
     flows.write_text(json.dumps(record), encoding="utf-8")
     made = pack(event_rule("chatty", {"source.packets": 7}))

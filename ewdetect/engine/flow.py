@@ -20,7 +20,7 @@ def kept_fields(fields: Mapping[str, Field], used: Iterable[str]) -> dict[str, F
     A flow that is turned round takes each side from the other.
     """
     asked = set(used)
-    asked |= {_opposite(name) for name in asked if name in fields and fields[name].origin == "record"}
+    asked |= {_opposite(f) for f in asked if f in fields and fields[f].origin == "record"}
     return {f.name: f for f in fields.values() if f.name in asked or f.shown}
 
 

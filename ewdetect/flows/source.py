@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -56,11 +56,13 @@ class FieldSpec:
     when: tuple[Term, ...] = ()
     unless: tuple[Term, ...] = ()
 
-    def raw_paths(self) -> Iterator[str]:
-        yield from self.paths
-        yield from self.between or ()
-        for term in (*self.when, *self.unless, *(t for case in self.cases for t in case.terms)):
-            yield term.path
+    def values(self) -> tuple[str, ...]:
+        """The raw paths whose values it takes."""
+        return (*self.paths, *(self.between or ()))
+
+    def terms(self) -> tuple[Term, ...]:
+        """Every test of a raw value."""
+        return (*self.when, *self.unless, *(t for case in self.cases for t in case.terms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Source:
 
     def raw_paths(self) -> tuple[str, ...]:
         """Every raw path that reading needs, in a stable order."""
-        paths = [p for spec in self.fields.values() for p in spec.raw_paths()]
+        paths = [p for spec in self.fields.values() for p in (*spec.values(), *(t.path for t in spec.terms()))]
         return tuple(dict.fromkeys([*paths, *(t.path for t in (*self.record, *(self.proved or ())))]))
 
 

@@ -1,6 +1,6 @@
 """Source → SQL text: one SELECT that turns raw rows into canonical columns.
 
-The raw relation is called `r` and has one text column (or struct of text columns) per raw path; see `columns`.
+The raw relation is called `r` and has a column, or a field of a struct, for each raw path; see `column_types`.
 Nothing here runs SQL. Values are quoted by `text`, names by `name`.
 """
 
@@ -32,7 +32,6 @@ def name(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-
 def tree(paths: Sequence[str]) -> dict[str, Any]:
     """Raw paths as nested keys: `flow/start` and `flow/end` share one parent."""
     root: dict[str, Any] = {}
@@ -40,7 +39,7 @@ def tree(paths: Sequence[str]) -> dict[str, Any]:
         node = root
         *parents, leaf = path.split("/")
         for key in parents:
-            node = node.setdefault(key, {}) or node[key]
+            node = node.setdefault(key, {})
         node.setdefault(leaf, None)
     return root
 
@@ -62,12 +61,9 @@ def natural_types(source: Source, fields: Mapping[str, Field]) -> dict[str, str]
     """
     wanted: dict[str, set[str]] = {}
     for field, spec in source.fields.items():
-        for path in (*spec.paths, *(spec.between or ())):
+        for path in spec.values():
             wanted.setdefault(path, set()).add(_natural(spec, fields[field]))
-    terms = [*source.record, *(source.proved or ())]
-    for spec in source.fields.values():
-        terms += [*spec.when, *spec.unless, *(t for case in spec.cases for t in case.terms)]
-    for term in terms:
+    for term in (*source.record, *(source.proved or ()), *(t for spec in source.fields.values() for t in spec.terms())):
         wanted.setdefault(term.path, set()).add("BIGINT" if _is_numeric(term) else "VARCHAR")
     return {path: types.pop() for path, types in wanted.items() if len(types) == 1}
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from ewdetect.model import Kind, Rule
 from ewdetect.problems import Location, Problem, Rejected, suggest
 from ewdetect.resolve import ResolvedRule
+from ewdetect.schedule import Schedule
 
 CONTEXTS = ("inline", "enriched")
 
@@ -18,6 +19,7 @@ class Query:
     """One rule in the language of one SIEM.
 
     `caveats` are sentences for the person who deploys it: what the text cannot carry, and what it takes for granted.
+    `schedule` is how it must run; None where nothing runs it again and again.
     """
 
     rule: str
@@ -27,6 +29,7 @@ class Query:
     context: str        # inline or enriched
     text: str
     caveats: tuple[str, ...] = ()
+    schedule: Schedule | None = None
 
 
 class Backend(Protocol):
@@ -44,6 +47,9 @@ class Backend(Protocol):
     def render(self, resolved: ResolvedRule, context: str, dialect: str | None) -> Query:
         """The query of a resolved rule. Raises Rejected with every reason why there is none."""
 
+    def content(self, resolved: ResolvedRule, query: Query) -> str:
+        """The whole rule as the SIEM takes it, around a query of `render`. Raises Rejected where it takes none."""
+
 
 def reason(cannot: Mapping[str, str], dialect: str, construct: str) -> str | None:
     """Why `dialect` refuses `construct`; None where it does not."""
@@ -54,6 +60,12 @@ def unsupported(rule: Rule, target: str, construct: str, why: str, place: Locati
     """The problem of a construct that a target cannot say exactly."""
     return Problem("convert/unsupported", f"`{rule.name}` cannot become a query for {target}: {construct}: {why}",
                    place, fix or "use another target, or write the rule without it")
+
+
+def no_rule_form(rule: Rule, target: str) -> Problem:
+    """The problem of a target that takes queries and no rules."""
+    return Problem("convert/no-rule-form", f"`{rule.name}`: {target} has no rules to deploy",
+                   rule.document.at("title"), "leave `--format rule` out to see the query")
 
 
 def refuse_base(rule: Rule, target: str) -> None:

@@ -36,8 +36,10 @@ from ewdetect.flows import Source
 from ewdetect.load import load_fields
 from ewdetect.model import Field, Rule
 from ewdetect.network import Network
+from ewdetect.plan import plan
 from ewdetect.problems import Problem, Rejected, suggest
 from ewdetect.resolve import ResolvedRule
+from ewdetect.schedule import schedule
 
 # Constructs that have one reason for every SIEM. Backends add their own.
 CANNOT: Mapping[str, str] = {
@@ -99,7 +101,8 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     text = printer(setting).finished(spelt(found.tree, found.state, rule, setting), found.state)
     caveats = (*_caveats(rule.meta.get("suppress")), *found.caveats, *setting.vocabulary.caveats,
                *size_caveats(setting, found.clauses, len(text)))
-    return Query(rule.name, target.name, target.dialect, setting.source.name, context, text, caveats)
+    return Query(rule.name, target.name, target.dialect, setting.source.name, context, text, caveats,
+                 schedule(plan(resolved), setting.source))
 
 
 def setting_of(resolved: ResolvedRule, context: str, target: Target) -> Setting:

@@ -9,7 +9,7 @@ import click
 
 from ewdetect.backends.base import Query
 from ewdetect.backtest import chosen_rules
-from ewdetect.cli.options import chosen_pack, json_or_text, network_option, rule_paths
+from ewdetect.cli.options import chosen_pack, network_option, rule_paths
 from ewdetect.cli.outcome import code_of
 from ewdetect.cli.output import emit, tell, tell_problems
 from ewdetect.convert import backend, convert_rule
@@ -28,7 +28,8 @@ from ewdetect.resolve import resolve_rule
 @click.option("--context", default="inline", show_default=True, metavar="HOW",
               help="inline: zones become networks in the query; enriched: the SIEM fills context fields.")
 @click.option("--dialect", metavar="D", help="lucene or esql for elastic, spl for splunk; left out, the first.")
-@json_or_text
+@click.option("--format", "form", type=click.Choice(["text", "json", "rule"]), default="text", show_default=True,
+              help="The query, for a person or for a program; or the whole rule as the SIEM takes it.")
 def command(rules: tuple[str, ...], target: str, source: str | None, network: str | None, context: str,
             dialect: str | None, form: str) -> int:
     """Turn rules into queries for a SIEM, exactly or not at all.
@@ -40,14 +41,19 @@ def command(rules: tuple[str, ...], target: str, source: str | None, network: st
     telemetry = load_source(source, fields) if source else None
     known = load_network(network, fields) if network else None
     queries: list[Query] = []
+    whole: list[str] = []
     problems: list[Problem] = []
     for rule, pack in _chosen(rules, fields):
+        resolved = resolve_rule(rule, pack, telemetry, known)
         try:
-            queries.append(convert_rule(resolve_rule(rule, pack, telemetry, known), into, context, dialect))
+            query = convert_rule(resolved, into, context, dialect)
+            whole += [into.content(resolved, query)] if form == "rule" else []
+            queries.append(query)
         except Rejected as rejected:
             problems += rejected.problems
     problems = list(dict.fromkeys(problems))
-    emit(queries_json(queries, problems) if form == "json" else _text(queries))
+    emit({"json": lambda: queries_json(queries, problems), "rule": lambda: "".join(whole),
+          "text": lambda: _text(queries)}[form]())
     for query in queries:
         for caveat in query.caveats:
             tell(f"{query.rule}: {caveat}")

@@ -12,7 +12,8 @@ its meaning or goes; new keys may come without it. Times are ISO 8601 in UTC wit
   `rules`: [name]; `skipped`: [{rule, reason}]; `alerts`: [alert]; with --truth also
   `truth`: {passed, false: [index into `alerts`], steps: [{id, attack, start, end, technique, tool, note, verdict,
   caught: {rule: number of alerts}, missed: [rule]}]}
-- `convert/1`: `queries`: [{rule, target, dialect, source, context, text, caveats}]; `problems` as above
+- `convert/1`: `queries`: [{rule, target, dialect, source, context, text, caveats, schedule: {period, window, delay} in
+  seconds, or null}]; `problems` as above
 - `list/1`: the key is what was asked for (`rules`, `sources`, `fields`, `networks`), its value a list of flat objects
 
 An alert: `rule`: {name, id, title, level, tags, attack: [technique]}; `group`; `start`, `crossing`, `end`; `value`;
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ewdetect.backends.base import Query
@@ -127,5 +129,6 @@ def _mutant(verdict: Mutated) -> dict[str, Any]:
 def queries_json(queries: Sequence[Query], problems: Sequence[Problem]) -> str:
     """`convert/1`: the queries, and why the others are missing."""
     shown = [{"rule": q.rule, "target": q.target, "dialect": q.dialect, "source": q.source, "context": q.context,
-              "text": q.text, "caveats": list(q.caveats)} for q in queries]
+              "text": q.text, "caveats": list(q.caveats), "schedule": asdict(q.schedule) if q.schedule else None}
+             for q in queries]
     return envelope("convert/1", {"queries": shown, "problems": [problem_record(problem) for problem in problems]})

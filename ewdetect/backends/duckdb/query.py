@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-from ewdetect.backends.base import Query
+from ewdetect.backends.base import Query, no_rule_form
 from ewdetect.backends.duckdb.predicate import Unsayable, predicate
 from ewdetect.backends.duckdb.stages import Block, blocks, hits
 from ewdetect.backends.sigma import hydrate
@@ -37,6 +37,10 @@ class DuckdbBackend:
         sql = [s for block in made for s in block.statements] + [f"SELECT * FROM {hits(made[-1].stage)}"]
         source = resolved.source.name if resolved.source else "flow"
         return Query(resolved.rule.name, self.name, dialect or "sql", source, "enriched", ";\n".join(sql) + ";\n")
+
+    def content(self, resolved: ResolvedRule, query: Query) -> str:
+        """Raises Rejected: the engine runs rules, and keeps none."""
+        raise Rejected([no_rule_form(resolved.rule, self.name)])
 
 
 def compile_rule(resolved: ResolvedRule) -> tuple[Block, ...]:

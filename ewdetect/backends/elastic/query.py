@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ewdetect.backends import predicate
-from ewdetect.backends.base import Query, chosen
+from ewdetect.backends.base import Query, chosen, no_rule_form
 from ewdetect.backends.elastic.esql import EsqlPrinter
 from ewdetect.backends.elastic.lucene import LucenePrinter
 from ewdetect.backends.printing import ExplicitPrinter
+from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule
 
 _PRINTERS: Mapping[str, type[ExplicitPrinter]] = MappingProxyType({"lucene": LucenePrinter, "esql": EsqlPrinter})
@@ -30,3 +31,7 @@ class ElasticBackend:
         word = chosen(dialect, self.dialects, "dialect")
         return predicate.render(resolved, context, predicate.Target(
             self.name, word, "ecs", "elastic", self.cannot, _PRINTERS[word]))
+
+    def content(self, resolved: ResolvedRule, query: Query) -> str:
+        """Raises Rejected: rules to deploy come with `content.py`."""
+        raise Rejected([no_rule_form(resolved.rule, self.name)])

@@ -24,6 +24,7 @@ from ewdetect.model import Kind
 from ewdetect.plan import Key, Selection, Stage, Steps, Window, plan
 from ewdetect.problems import Problem, Rejected
 from ewdetect.resolve import ResolvedRule
+from ewdetect.schedule import schedule
 
 CANNOT: Mapping[str, str] = {
     "avg": "a running sum and a running count have no exact quotient to compare with; use `value_sum`",
@@ -68,7 +69,8 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     caveats = dict.fromkeys([
         *(caveat for event in events for caveat in event.found.caveats), *setting.vocabulary.caveats,
         *_caveats(stages), *predicate.size_caveats(setting, clauses, len(text))])
-    return Query(rule.name, target.name, target.dialect, setting.source.name, context, text, tuple(caveats))
+    return Query(rule.name, target.name, target.dialect, setting.source.name, context, text, tuple(caveats),
+                 schedule(stages, setting.source))
 
 
 def _setting(resolved: ResolvedRule, context: str, target: Target) -> Setting:

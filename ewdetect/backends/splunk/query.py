@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ewdetect.backends import predicate
-from ewdetect.backends.base import Query, chosen
+from ewdetect.backends.base import Query, chosen, no_rule_form
 from ewdetect.backends.splunk import correlation
 from ewdetect.backends.splunk.spl import SplPrinter
 from ewdetect.model import Kind
+from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule
 
 
@@ -38,3 +39,7 @@ class SplunkBackend:
     def target(cls, dialect: str = "spl") -> predicate.Target:
         """What the conversion has to know of a dialect."""
         return predicate.Target(cls.name, dialect, "cim", "splunk", cls.cannot, SplPrinter)
+
+    def content(self, resolved: ResolvedRule, query: Query) -> str:
+        """Raises Rejected: rules to deploy come with `content.py`."""
+        raise Rejected([no_rule_form(resolved.rule, self.name)])

@@ -1,0 +1,55 @@
+"""When a deployed query runs and how far it looks back, so that every window is seen whole and every alert once.
+
+A run judges the crossings of one period, which ends `delay` ago: by then every flow of it has arrived. It reads as far
+back as the longest road of windows from the last stage to the flows needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ewdetect.flows import Source
+from ewdetect.plan import Selection, Stage, Window, seconds
+
+SHORTEST, LONGEST = 300, 3600       # a SIEM's usual least interval, and the longest that an alert may wait
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """All in seconds. `window` is 0 for single flows."""
+
+    period: int
+    window: int
+    delay: int
+
+
+def schedule(stages: Sequence[Stage], source: Source) -> Schedule:
+    """The schedule of a rule's stages on one source: a quarter of the last window, within the two bounds."""
+    delay = source.traits.delay
+    return Schedule(_period(stages[-1]), _window(stages), 0 if delay == "0s" else seconds(delay))
+
+
+def _period(last: Stage) -> int:
+    if isinstance(last, Selection) or _at_first(last):
+        return SHORTEST
+    return min(max(_whole_minutes(last.timespan // 4_000_000), SHORTEST), LONGEST)
+
+
+def _at_first(stage: Stage) -> bool:
+    """Whether one flow is enough, so that a long window delays nothing: suppression is such a window."""
+    return (isinstance(stage, Window) and stage.measure.function == "count"
+            and all(t.operator == "gte" and t.value <= 1 for t in stage.thresholds))
+
+
+def _whole_minutes(spell: int) -> int:
+    return spell // 60 * 60
+
+
+def _window(stages: Sequence[Stage]) -> int:
+    """The timespans of the longest road from the last stage to the flows, in seconds."""
+    found: dict[str, int] = {}
+    for stage in stages:
+        found[stage.name] = 0 if isinstance(stage, Selection) else (
+            stage.timespan // 1_000_000 + max(found[name] for name in stage.inputs))
+    return found[stages[-1].name]

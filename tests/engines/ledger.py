@@ -1,0 +1,75 @@
+"""What the parity suites found out, rule by rule: printed at their end, and the table of docs/parity.md.
+
+A row is one rule in one language with one way of context, over all sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One rule as one query. `refused` holds the reasons where there is none; `caveats` says whether it has any."""
+
+    rule: str
+    language: str
+    context: str
+    source: str
+    cases: int = 0
+    runs: int = 0
+    alerts: int = 0
+    mismatches: int = 0
+    caveats: bool = False
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Collects while the suites run."""
+
+    entries: list[Entry] = field(default_factory=list)
+
+    def add(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+
+def totals(entries: Iterable[Entry]) -> list[str]:
+    """One line for each language: what was executed, and how often it was wrong."""
+    lines = []
+    found = list(entries)
+    for language in dict.fromkeys(entry.language for entry in found):
+        own = [entry for entry in found if entry.language == language]
+        done = [entry for entry in own if not entry.refused]
+        lines.append(
+            f"{language}: {len({e.rule for e in done})} rules, {sum(e.cases for e in done)} cases, "
+            f"{sum(e.runs for e in done)} runs, {sum(e.alerts for e in done)} alerts, "
+            f"{sum(e.mismatches for e in done)} mismatches, {len(own) - len(done)} refused")
+    return lines
+
+
+def table(entries: Sequence[Entry]) -> list[list[str]]:
+    """Rows of the page: the rule, then a verdict for each language and way of context."""
+    columns = list(dict.fromkeys((e.language, e.context) for e in entries))
+    rows = [["rule", *(f"{language}, {context}" for language, context in columns)]]
+    for rule in sorted({e.rule for e in entries}):
+        own = [[e for e in entries if (e.rule, e.language, e.context) == (rule, *column)] for column in columns]
+        rows.append([rule, *(verdict(found) for found in own)])
+    return rows
+
+
+def verdict(entries: Sequence[Entry]) -> str:
+    """What a rule is in one language: exact, or refused, with the sources where they differ."""
+    words: dict[str, list[str]] = {}
+    for entry in entries:
+        words.setdefault(_word(entry), []).append(entry.source)
+    if len(words) <= 1:
+        return next(iter(words), "-")
+    return "; ".join(f"{', '.join(sources)}: {word}" for word, sources in words.items())
+
+
+def _word(entry: Entry) -> str:
+    if entry.refused:
+        return "refused: " + "; ".join(entry.refused)
+    return "exact, with caveats" if entry.caveats else "exact"

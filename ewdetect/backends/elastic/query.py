@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ewdetect.backends import predicate
-from ewdetect.backends.base import Query, chosen, no_rule_form
+from ewdetect.backends.base import Query, chosen
+from ewdetect.backends.elastic import content, threshold
 from ewdetect.backends.elastic.esql import EsqlPrinter
 from ewdetect.backends.elastic.lucene import LucenePrinter
 from ewdetect.backends.printing import ExplicitPrinter
-from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule
 
 _PRINTERS: Mapping[str, type[ExplicitPrinter]] = MappingProxyType({"lucene": LucenePrinter, "esql": EsqlPrinter})
@@ -20,18 +20,25 @@ class ElasticBackend:
     """Rules for Elastic Security."""
 
     name = "elastic"
-    dialects = tuple(_PRINTERS)
+    dialects = (*_PRINTERS, threshold.DIALECT)
     cannot: Mapping[str, str] = MappingProxyType({
         **predicate.CANNOT,
+        **threshold.CANNOT,
         "lucene: fieldref": "Lucene cannot compare two fields; use the dialect esql",
     })
 
     def render(self, resolved: ResolvedRule, context: str, dialect: str | None) -> Query:
-        """The query of a resolved event rule. Raises Rejected."""
+        """The query of a resolved rule. Raises Rejected."""
         word = chosen(dialect, self.dialects, "dialect")
-        return predicate.render(resolved, context, predicate.Target(
-            self.name, word, "ecs", "elastic", self.cannot, _PRINTERS[word]))
+        if word == threshold.DIALECT:
+            return threshold.render(resolved, context, self.target("lucene"))
+        return predicate.render(resolved, context, self.target(word))
+
+    @classmethod
+    def target(cls, dialect: str) -> predicate.Target:
+        """What the conversion has to know of a dialect that prints predicates."""
+        return predicate.Target(cls.name, dialect, "ecs", "elastic", cls.cannot, _PRINTERS[dialect])
 
     def content(self, resolved: ResolvedRule, query: Query) -> str:
-        """Raises Rejected: rules to deploy come with `content.py`."""
-        raise Rejected([no_rule_form(resolved.rule, self.name)])
+        """A detection rule of Kibana, as one line of NDJSON. Raises Rejected."""
+        return content.content(resolved, query)

@@ -128,6 +128,12 @@ def _differences(part: Mapping[str, Any], when: Schedule, setting: Setting) -> I
     yield (f"An alert holds the fields of its group, at most {FIELDS} of them, and the counts. It holds no flow.")
     if any(distinct["value"] > _EXACTLY for distinct in part.get("cardinality", ())):
         yield f"Elasticsearch estimates distinct values, and beyond {_EXACTLY} the estimate is off by some per cent."
-    mixed = [name for name in part["field"] if setting.letters.get(name) == "mixed"]
+    mixed = [name for name in (*part["field"], *(distinct["field"] for distinct in part.get("cardinality", ())))
+             if _is_text(name, setting) and setting.letters.get(name, "mixed") == "mixed"]
     if mixed:
-        yield f"Groups differ by the letters in which the source wrote {', '.join(mixed)}."
+        yield f"Values of {', '.join(mixed)} differ by the letters in which the source wrote them."
+
+
+def _is_text(name: str, setting: Setting) -> bool:
+    return any(target == name and setting.fields[own].type == "string"
+               for own, target in setting.names.items() if own in setting.fields)

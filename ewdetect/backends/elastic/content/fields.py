@@ -26,14 +26,9 @@ class Reading:
 
     resolved: ResolvedRule
     source: Source
-    context: str
     vocabulary: Vocabulary
     fields: Mapping[str, Field]
     names: Mapping[str, str]
-
-    @property
-    def enriched(self) -> bool:
-        return self.context == "enriched"
 
 
 def reading(resolved: ResolvedRule, context: str) -> Reading:
@@ -42,7 +37,7 @@ def reading(resolved: ResolvedRule, context: str) -> Reading:
         raise Rejected([Problem("convert/no-source", f"`{resolved.rule.name}`: which source wrote the flows?",
                                 resolved.rule.document.at("logsource"), "name it with --source")])
     vocabulary, fields = load_vocabulary("ecs", "elastic", resolved.source), load_fields()
-    return Reading(resolved, resolved.source, context, vocabulary, fields,
+    return Reading(resolved, resolved.source, vocabulary, fields,
                    vocabulary.names(fields, context == "enriched"))
 
 

@@ -13,6 +13,7 @@ from ewdetect.backends.elastic.content.fields import Reading, grouped
 from ewdetect.backends.elastic.content.forms import Form
 from ewdetect.load import only_document, test_of
 from ewdetect.model import Kind, Rule
+from ewdetect.plan import fields_used
 
 # A brace after `!` or beside another one begins a button or a placeholder in Kibana's Markdown.
 _BRACES = re.compile(r"(?<=!)\{|\{(?=\{)|(?<=\{)\{")
@@ -62,7 +63,7 @@ def _bullets(items: Iterable[str]) -> str:
 def _an_alert(read: Reading, form: Form) -> str:
     keys = ", ".join(f"`{name}`" for name in grouped(read))
     if form.carried is not None:
-        return f"An alert is one group of {keys}. It holds these fields and the counts, and no flow."
+        return f"An alert is one group of {keys}, with the counts and without a flow."
     if "alert_suppression" in form.parts:
         return f"An alert is the first flow of one group of {keys}; later flows of the group are counted in it."
     if read.resolved.rule.kind is Kind.EVENT and not form.windowed:
@@ -129,10 +130,13 @@ def _context(read: Reading) -> Iterator[str]:
     if needs:
         yield f"The rule needs of the network file: {_code(needs)}."
     network = read.resolved.network
-    if read.enriched:
-        yield ("The query reads the fields `ew.*`. An ingest pipeline must fill them from the network file; where they "
-               "are not mapped, the rule stays silent or fails.")
-    elif network is not None:
+    used = fields_used(read.resolved)
+    filled = [read.names[f.name] for f in read.fields.values() if f.origin != "record" and f.name in used
+              and f.name in read.names]
+    if filled:
+        yield (f"An ingest pipeline must fill {_code(filled)} from the network file. Where they are not mapped, the "
+               "rule stays silent or fails.")
+    elif needs and network is not None:
         yield (f"The addresses of the network `{network.name}` are written into the query. Convert and import the rule "
                "again when the network file changes.")
 

@@ -22,6 +22,7 @@ from ewdetect.schedule import Schedule, schedule
 
 DIALECT = "threshold"
 FIELDS = 5                      # of one rule, from Elastic 9.2 on
+_TIME = "@timestamp"
 _EXACTLY = 3000                 # distinct values up to which Elasticsearch's estimate is close to exact
 
 _REASONS = {
@@ -126,6 +127,8 @@ def _differences(part: Mapping[str, Any], when: Schedule, setting: Setting) -> I
     yield ("After an alert the counts of its group begin again at nothing: what goes on alerts again each time that it "
            "reaches the threshold anew, where the rule alerts once.")
     yield (f"An alert holds the fields of its group, at most {FIELDS} of them, and the counts. It holds no flow.")
+    if setting.names.get("event.start", _TIME) != _TIME:
+        yield f"Kibana counts by `{_TIME}`, which this source sets to another time than the beginning of the flow."
     if any(distinct["value"] > _EXACTLY for distinct in part.get("cardinality", ())):
         yield f"Elasticsearch estimates distinct values, and beyond {_EXACTLY} the estimate is off by some per cent."
     mixed = [name for name in (*part["field"], *(distinct["field"] for distinct in part.get("cardinality", ())))

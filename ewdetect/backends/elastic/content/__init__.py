@@ -78,7 +78,7 @@ def _rule(read: Reading, how: Form, query: Query) -> dict[str, Any]:
         "note": note(read, how),
         "setup": setup(read, how, query, _open(read, how, query)),
         "investigation_fields": {"field_names": list(how.carried or ()) or shown(read)},
-        "required_fields": required(read),
+        "required_fields": required(read, how.reads),
         "related_integrations": [dict(part) for part in read.vocabulary.content.get("integrations") or ()],
         "exceptions_list": [],
     }
@@ -102,7 +102,7 @@ def _severities(read: Reading, how: Form, severity: str) -> list[dict[str, str]]
     """A more critical destination makes the alert more severe, where the alert has one destination."""
     name, field = read.names.get("destination.criticality"), read.fields.get("destination.criticality")
     one = read.resolved.rule.kind is Kind.EVENT or read.names["destination.ip"] in grouped(read)
-    if not name or field is None or not one or how.carried is not None:
+    if not name or field is None or not one or (how.carried is not None and name not in how.carried):
         return []
     return [{"field": name, "operator": "equals", "value": value, "severity": value} for value in field.values
             if LEVELS.index(value) > LEVELS.index(severity)]

@@ -11,7 +11,7 @@ from ewdetect.backends.vocabulary import Vocabulary, load_vocabulary
 from ewdetect.flows import Source, Term
 from ewdetect.load import load_fields
 from ewdetect.model import Field
-from ewdetect.plan import Key, Selection, Steps, Window, fields_used, plan
+from ewdetect.plan import Key, Selection, Stage, fields_used, plan
 from ewdetect.problems import Location, Problem, Rejected
 from ewdetect.resolve import ResolvedRule
 
@@ -51,9 +51,9 @@ def index_of(vocabulary: Vocabulary) -> list[str]:
     return [pattern.strip() for pattern in found[-1].split(",")]
 
 
-def required(read: Reading) -> list[dict[str, str]]:
-    """Every field that the query reads, with its type, sorted by name."""
-    names = {*_conditions(read.vocabulary), *_elastic(read, fields_used(read.resolved))}
+def required(read: Reading, more: Iterable[str]) -> list[dict[str, str]]:
+    """Every field that the query reads, with its type, sorted by name. `more` are fields of Elastic."""
+    names = {*_conditions(read.vocabulary), *_elastic(read, fields_used(read.resolved)), *more}
     return [{"name": name, "type": _type(read, name)} for name in sorted(names)]
 
 
@@ -111,10 +111,15 @@ def grouped(read: Reading) -> list[str]:
     return [name for name in dict.fromkeys(found) if name]
 
 
-def _of_crossing(key: Key, stage: Window | Steps | Selection) -> str:
+def _of_crossing(key: Key, stage: Stage) -> str:
     """The canonical field behind a key. The flow of the last rule is the one that completes a chain."""
     inputs = () if isinstance(stage, Selection) else stage.inputs
     return key.fields[inputs[-1]] if inputs else key.name
+
+
+def columns(read: Reading) -> list[str]:
+    """The fields that every row of an ES|QL query has."""
+    return [name for name in read.vocabulary.keep if not name.startswith("_")]
 
 
 def shown(read: Reading) -> list[str]:

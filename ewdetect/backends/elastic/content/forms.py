@@ -11,7 +11,7 @@ from typing import Any
 
 from ewdetect.backends.base import Query, unsupported
 from ewdetect.backends.elastic import threshold
-from ewdetect.backends.elastic.content.fields import Reading, index_of
+from ewdetect.backends.elastic.content.fields import Reading, columns, grouped, index_of
 from ewdetect.backends.predicate import suppression_caveats
 from ewdetect.model import Kind
 from ewdetect.plan import seconds
@@ -19,6 +19,7 @@ from ewdetect.problems import Rejected
 from ewdetect.schedule import Schedule
 
 SUPPRESSED_BY, NEW_TERMS = 3, 3     # `group_by` of a suppression; `new_terms_fields`
+_COMPUTED = ("Esql.value", "Esql.window_start")         # columns of a window's query: measure and beginning
 _SPARE = 2                          # periods that are read again, so that one missed or late run loses nothing
 
 
@@ -26,7 +27,8 @@ _SPARE = 2                          # periods that are read again, so that one m
 class Form:
     """`since` and `until` are seconds before the run. `windowed` says that times of flows, not of arrivals, count.
 
-    `carried` are the fields that an alert has; None where it has all of a flow.
+    `carried` are the fields that an alert has; None where it has all of a flow. `reads` are fields that the query
+    reads beside those of the rule.
     """
 
     type: str
@@ -36,6 +38,7 @@ class Form:
     until: int = 0
     windowed: bool = False
     carried: tuple[str, ...] | None = None
+    reads: tuple[str, ...] = ()
 
 
 def form(read: Reading, query: Query) -> Form:
@@ -46,11 +49,22 @@ def form(read: Reading, query: Query) -> Form:
             return _single(read, query, plan)
         case "threshold":
             return _threshold(read, query, plan)
-    # A query that leaves suppression to the rule says so, and has no window of its own.
-    alone = bool(set(suppression_caveats(read.resolved.rule)) & set(query.caveats))
-    window = 0 if alone else plan.window
-    return Form("esql", {"language": "esql", "query": query.text.rstrip("\n")}, plan, _since(plan, window),
-                windowed=window > 0)
+    return _esql(read, query, plan)
+
+
+def _esql(read: Reading, query: Query, plan: Schedule) -> Form:
+    """A query that leaves suppression to the rule says so, and has no window of its own.
+
+    The crossing of a window is no document, so that its alert has the columns of the query and nothing else.
+    """
+    parts = {"language": "esql", "query": query.text.rstrip("\n")}
+    kept = tuple(columns(read))
+    if plan.window == 0 or set(suppression_caveats(read.resolved.rule)) & set(query.caveats):
+        return Form("esql", parts, plan, _since(plan, 0), reads=kept)
+    carried = dict.fromkeys([*grouped(read), *(name for name in _COMPUTED if name in query.text), *kept])
+    began = read.names.get("event.start")
+    return Form("esql", parts, plan, _since(plan, plan.window), windowed=True, carried=tuple(carried),
+                reads=(*kept, *([began] if began else [])))
 
 
 def _since(plan: Schedule, window: int) -> int:

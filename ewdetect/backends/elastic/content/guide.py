@@ -20,7 +20,7 @@ _BRACES = re.compile(r"(?<=!)\{|\{(?=\{)|(?<=\{)\{")
 _GAP = re.compile(r"known gap\W+(.+)", re.IGNORECASE)
 # Buttons look back an hour at least: what the host did before is the first question of most guides.
 _HOUR = 3600
-_BY_START = "`@timestamp` counts, the time of the flows, since a window by arrival would hold other flows."
+_BY_START = "It reads by `@timestamp` and not by arrival: a window by arrival would hold other flows."
 
 
 def note(read: Reading, form: Form) -> str:
@@ -62,7 +62,7 @@ def _bullets(items: Iterable[str]) -> str:
 
 def _an_alert(read: Reading, form: Form) -> str:
     keys = ", ".join(f"`{name}`" for name in grouped(read))
-    if form.carried is not None:
+    if form.type == "threshold":
         return f"An alert is one group of {keys}, with the counts and without a flow."
     if "alert_suppression" in form.parts:
         return f"An alert is the first flow of one group of {keys}; later flows of the group are counted in it."
@@ -155,8 +155,8 @@ def _schedule(form: Form) -> Iterator[str]:
     if form.windowed:
         yield _BY_START
     elif plan.delay:
-        yield ("A flow is written when it ends, long after its `@timestamp`. The time of arrival counts instead, so "
-               "that no flow comes too late to be read.")
+        yield ("It reads by the time of arrival. A flow is written when it ends, and a long one may be older than any "
+               "look-back by then.")
     yield "Kibana raises no second alert for a flow that two runs have read."
 
 

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -18,17 +19,18 @@ from jsonschema import Draft202012Validator
 from ewdetect import schemas
 from ewdetect.backends.base import Query
 from ewdetect.backends.elastic.content import SEVERITY
-from ewdetect.backends.elastic.content.fields import index_of, reading
-from ewdetect.backends.elastic.content.forms import new_terms
+from ewdetect.backends.elastic.content.fields import Reading, index_of, reading
+from ewdetect.backends.elastic.content.forms import form, new_terms
 from ewdetect.backends.elastic.content.guide import escaped, known_gaps
 from ewdetect.backends.elastic.content.threat import threat
+from ewdetect.cli import verbs
 from ewdetect.convert import backend
 from ewdetect.load import load_attack, load_tactics
 from ewdetect.model import LEVELS, Kind, Rule
 from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule
 from ewdetect.schedule import Schedule
-from tests.convert_world import SOURCES, pack, rule
+from tests.convert_world import ROOT, SOURCES, pack, rule
 from tests.elastic_rules import combinations, elastic, kibana, window_rule
 
 Made = Mapping[str, Any]
@@ -119,6 +121,52 @@ def _seconds(time_: str) -> int:
     return 0 if time_ == "now" else int(re.fullmatch(r"now-(\d+)s", time_)[1])  # type: ignore[index]
 
 
+ARRIVALS = st.integers(0, 600)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), ARRIVALS, st.booleans())
+def test_no_window_is_lost_to_a_late_flow_or_a_missed_run(crossing: int, phase: int, late: int, missed: bool) -> None:
+    """The first run after all flows of a window have arrived may fail; the next one still reads the whole window."""
+    plan = Schedule(300, 900, 600)
+    since = form(_read(), _query("esql", plan)).since
+    arrived = crossing + max(late, plan.delay)
+    run = arrived + (phase - arrived) % plan.period + (plan.period if missed else 0)
+    assert run - since <= crossing - plan.window, "the run begins to read before the window does"
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.booleans())
+def test_no_arrival_is_lost_to_a_missed_run(arrival: int, phase: int, missed: bool) -> None:
+    plan = Schedule(300, 0, 600)
+    since = form(_read(), _query("lucene", plan)).since
+    run = arrival + (phase - arrival) % plan.period + (plan.period if missed else 0)
+    assert run - since <= arrival <= run
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 600))
+def test_a_threshold_rule_finds_what_its_caveat_promises(begin: int, phase: int, lasting: int) -> None:
+    """What takes no longer than window less period lies in the counts of one run, after all of it has arrived."""
+    made = _quarter_of_an_hour()
+    since, until, period = _seconds(made["from"]), _seconds(made["to"]), int(made["interval"].removesuffix("m")) * 60
+    assert since - until - period == 600
+    end = begin + lasting
+    run = end + until + (phase - end - until) % period
+    assert run - since <= begin and end <= run - until
+
+
+@cache
+def _read() -> Reading:
+    return reading(elastic(rule({"destination.port": 22}), "lucene")[0], "inline")
+
+
+def _query(dialect: str, plan: Schedule) -> Query:
+    return Query("probe", "elastic", dialect, "zeek_conn", "inline", "text", (), plan)
+
+
+@cache
+def _quarter_of_an_hour() -> Made:
+    return threshold(timespan="15m")
+
+
 def test_single_flows_of_late_sources_are_read_by_arrival() -> None:
     for r, dialect, source, context, made in everything():
         windowed = dialect == "threshold" or own_window(converted(r.name, dialect, source, context)[1]) > 0
@@ -165,6 +213,15 @@ def test_integrations_are_packages_of_fleet() -> None:
     named = {source: made["related_integrations"] for _, source, _, made in of_dialect("lucene")}
     assert named == {"flow": [], "suricata_eve": [{"package": "suricata", "version": ">=2.0.0"}],
                      "zeek_conn": [{"package": "zeek", "version": ">=2.0.0"}]}
+
+
+def test_the_command_line_writes_what_kibana_imports() -> None:
+    found = CliRunner().invoke(verbs, ["convert", str(ROOT / "rules"), "--to", "elastic", "--source", "zeek_conn",
+                                       "--context", "enriched", "--dialect", "lucene", "--format", "rule"])
+    made = [json.loads(line) for line in found.stdout.splitlines()]
+    assert {rule["name"] for rule in made} == {r.title for r in pack().alerting() if r.kind is Kind.EVENT}
+    assert len({rule["rule_id"] for rule in made}) == len(made)
+    assert found.exit_code == 1, "correlations are no Lucene, and that is said"
 
 
 def test_order_and_bytes_do_not_change() -> None:
@@ -401,16 +458,18 @@ def test_suppression() -> None:
     assert "90m after its alert" in made["setup"]
 
 
-@pytest.mark.parametrize(("keys", "code"), [
-    (["source.ip", "destination.ip", "destination.port", "network.transport"], "convert/unsupported"),
-    (["source.zone"], "convert/unsupported"),
-])
-def test_suppression_that_kibana_has_not(keys: list[str], code: str) -> None:
+@pytest.mark.parametrize("keys", [
+    ["source.ip", "destination.ip", "destination.port", "network.transport"], ["source.zone"]])
+def test_suppression_that_kibana_has_not(keys: list[str]) -> None:
     asked = rule({"destination.port": 22}, ewdetect={"suppress": {"by": keys, "for": "1h"}})
     with pytest.raises(Rejected) as caught:
         kibana(asked, "lucene")
-    assert codes(caught) == [code]
-    assert kibana(asked, "esql")["type"] == "esql"
+    assert codes(caught) == ["convert/unsupported"]
+
+
+def test_suppression_by_context_that_the_siem_fills() -> None:
+    asked = rule({"destination.port": 22}, ewdetect={"suppress": {"by": ["source.zone"], "for": "1h"}})
+    assert kibana(asked, "lucene", context="enriched")["alert_suppression"]["group_by"] == ["ew.source.zone"]
 
 
 def test_a_rule_that_only_feeds_others_is_refused() -> None:

@@ -106,9 +106,17 @@ def _type(read: Reading, name: str) -> str:
 def grouped(read: Reading) -> list[str]:
     """The fields that alerts of the last stage are grouped by, as the flow at the crossing has them."""
     last = plan(read.resolved)[-1]
-    keys: tuple[Key, ...] = () if isinstance(last, Selection) else last.keys
-    found = [read.names.get(_of_crossing(key, last)) for key in keys]
+    found = [read.names.get(_of_crossing(key, last)) for key in _keys(last)]
     return [name for name in dict.fromkeys(found) if name]
+
+
+def group_names(read: Reading) -> list[str]:
+    """The names of the last stage's keys, canonical fields or aliases."""
+    return [key.name for key in _keys(plan(read.resolved)[-1])]
+
+
+def _keys(stage: Stage) -> tuple[Key, ...]:
+    return () if isinstance(stage, Selection) else stage.keys
 
 
 def _of_crossing(key: Key, stage: Stage) -> str:

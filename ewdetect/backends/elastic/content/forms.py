@@ -11,7 +11,7 @@ from typing import Any
 
 from ewdetect.backends.base import Query, unsupported
 from ewdetect.backends.elastic import threshold
-from ewdetect.backends.elastic.content.fields import Reading, columns, grouped, index_of
+from ewdetect.backends.elastic.content.fields import Reading, columns, group_names, grouped, index_of
 from ewdetect.backends.predicate import suppression_caveats
 from ewdetect.model import Kind
 from ewdetect.plan import seconds
@@ -19,7 +19,8 @@ from ewdetect.problems import Rejected
 from ewdetect.schedule import Schedule
 
 SUPPRESSED_BY, NEW_TERMS = 3, 3     # `group_by` of a suppression; `new_terms_fields`
-_COMPUTED = ("Esql.value", "Esql.window_start")         # columns of a window's query: measure and beginning
+# Columns of a window's query beside fields: its measure, its beginning, and keys that are no field of one name.
+_COMPUTED = ("Esql.value", "Esql.window_start")
 _SPARE = 2                          # periods that are read again, so that one missed or late run loses nothing
 
 
@@ -61,7 +62,8 @@ def _esql(read: Reading, query: Query, plan: Schedule) -> Form:
     kept = tuple(columns(read))
     if plan.window == 0 or set(suppression_caveats(read.resolved.rule)) & set(query.caveats):
         return Form("esql", parts, plan, _since(plan, 0), reads=kept)
-    carried = dict.fromkeys([*grouped(read), *(name for name in _COMPUTED if name in query.text), *kept])
+    keys = [f"Esql.{name}" for name in group_names(read) if name not in read.names]
+    carried = dict.fromkeys([*grouped(read), *(name for name in (*keys, *_COMPUTED) if name in query.text), *kept])
     began = read.names.get("event.start")
     return Form("esql", parts, plan, _since(plan, plan.window), windowed=True, carried=tuple(carried),
                 reads=(*kept, *([began] if began else [])))

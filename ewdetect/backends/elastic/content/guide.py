@@ -13,7 +13,7 @@ from ewdetect.backends.elastic.content.fields import Reading, grouped
 from ewdetect.backends.elastic.content.forms import Form
 from ewdetect.load import only_document, test_of
 from ewdetect.model import Kind, Rule
-from ewdetect.plan import fields_used
+from ewdetect.plan import Steps, fields_used, plan
 
 # A brace after `!` or beside another one begins a button or a placeholder in Kibana's Markdown.
 _BRACES = re.compile(r"(?<=!)\{|\{(?=\{)|(?<=\{)\{")
@@ -66,9 +66,14 @@ def _an_alert(read: Reading, form: Form) -> str:
         return f"An alert is one group of {keys}, with the counts and without a flow."
     if "alert_suppression" in form.parts:
         return f"An alert is the first flow of one group of {keys}; later flows of the group are counted in it."
-    if read.resolved.rule.kind is Kind.EVENT and not form.windowed:
+    if not form.windowed:
         return "An alert is one flow."
-    return f"An alert is one group{f' of {keys}' if keys else ''}, shown by the flow at which it crossed the threshold."
+    flow = "the flow at which it reached the threshold"
+    if read.resolved.rule.kind is Kind.EVENT:
+        flow = "its first flow"
+    elif isinstance(plan(read.resolved)[-1], Steps):
+        flow = "the flow that completed the chain"
+    return f"An alert is one group{f' of {keys}' if keys else ''}, shown by {flow}."
 
 
 def known_gaps(rule: Rule) -> list[str]:
@@ -131,8 +136,8 @@ def _context(read: Reading) -> Iterator[str]:
         yield f"The rule needs of the network file: {_code(needs)}."
     network = read.resolved.network
     used = fields_used(read.resolved)
-    filled = [read.names[f.name] for f in read.fields.values() if f.origin != "record" and f.name in used
-              and f.name in read.names]
+    filled = [read.names[f.name] for f in read.fields.values() if f.name in used and f.name in read.names
+              and (f.origin == "context" or f.name in read.vocabulary.enriched)]
     if filled:
         yield (f"An ingest pipeline must fill {_code(filled)} from the network file. Where they are not mapped, the "
                "rule stays silent or fails.")
@@ -142,19 +147,19 @@ def _context(read: Reading) -> Iterator[str]:
 
 
 def _schedule(form: Form) -> Iterator[str]:
-    plan = form.schedule
+    when = form.schedule
     if form.type == "threshold":
-        yield (f"It runs every {plan.period} s and counts one window of {plan.window} s, which ends {plan.delay} s "
+        yield (f"It runs every {when.period} s and counts one window of {when.window} s, which ends {when.delay} s "
                "ago: by then every flow of it has arrived.")
         yield _BY_START
         return
-    window = form.since - 2 * plan.period - plan.delay
-    reasons = [*([f"a window of {window} s"] if window else []), f"two periods of {plan.period} s, so that one missed "
-               "or late run loses nothing", *([f"{plan.delay} s that a flow may arrive late"] if plan.delay else [])]
-    yield f"It runs every {plan.period} s and reads the last {form.since} s: {', and '.join(reasons)}."
+    window = form.since - 2 * when.period - when.delay
+    reasons = [*([f"a window of {window} s"] if window else []), f"two periods of {when.period} s, so that one missed "
+               "or late run loses nothing", *([f"{when.delay} s that a flow may arrive late"] if when.delay else [])]
+    yield f"It runs every {when.period} s and reads the last {form.since} s: {', and '.join(reasons)}."
     if form.windowed:
         yield _BY_START
-    elif plan.delay:
+    elif when.delay:
         yield ("It reads by the time of arrival. A flow is written when it ends, and a long one may be older than any "
                "look-back by then.")
     yield "Kibana raises no second alert for a flow that two runs have read."

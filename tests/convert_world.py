@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ def rule(selection: Any, condition: Any = "selection", **others: Any) -> Rule:
             "detection": {"selection": selection, **others, "condition": condition}, "ewdetect": meta}
     document = parse_documents(dump(body), "probe.yml")[0]
     return Rule("probe", str(body["id"]), Kind.EVENT, "Test", "low", "test", document.data, document)
+
+
+def bare(found: Rule) -> Rule:
+    """An event rule's condition alone: nothing is suppressed, and base rules convert."""
+    body: dict[str, Any] = {key: value for key, value in found.body.items() if key != "ewdetect"}
+    return replace(found, body=body, alerts=True)
 
 
 def sigma_filter(selection: Any) -> Rule:

@@ -1,12 +1,13 @@
 """Writes what tests compare with and people review.
 
 tests/golden/<dialect>/<source>/<context>/<rule>.txt is what the pack's rules convert to;
+tests/golden/elastic_rules the detection rules around them, with texts line by line;
 mappings/<source>/sample.flows.jsonl what raw records become; tests/golden/cli what the
 command line prints; tests/golden/shared_data.txt what ../shared/data shows.
 
 `python -m tests.golden_files` writes them, and `--check` says which differ; `make golden` and `make check` call it.
-A test compares too, so that every change of a query is seen and reviewed. The first line is the query, the ones after
-an empty line are its caveats.
+A test compares too, so that every change of a query is seen and reviewed. A query is one line; here each
+of its commands has one, and after an empty line come its caveats.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from ewdetect.model import Kind
 from tests.convert_world import DIALECTS, ROOT, SOURCES, converted, pack
+from tests.elastic_rules import golden_rules
 from tests.samples import golden_samples
 from tests.test_cli import golden_cli
 from tests.test_shared_data import GOLDEN as SHARED_TABLE
@@ -25,13 +27,14 @@ from tests.test_shared_data import table
 from tests.world import SHARED
 
 GOLDEN = ROOT / "tests" / "golden"
-CORRELATED = ("spl",)           # the dialects that correlations convert to
+CORRELATED = ("esql", "spl")          # the dialects that correlations convert to
 FOLDERS = {"lucene": "elastic", "esql": "esql", "spl": "splunk"}
 
 
 def golden_files() -> Iterator[tuple[Path, str]]:
     """Every golden file and what must stand in it."""
     yield from golden_queries()
+    yield from golden_rules(GOLDEN)
     yield from golden_samples()
     yield from golden_cli()
     if SHARED.is_dir():
@@ -48,11 +51,11 @@ def golden_queries() -> Iterator[tuple[Path, str]]:
                 for context in ("inline", "enriched"):
                     query = converted(rule, dialect, source_name=source, context=context)
                     path = GOLDEN / FOLDERS[dialect] / source / context / f"{rule.name}.txt"
-                    yield path, "\n".join([query.text, "", *query.caveats]) + "\n"
+                    yield path, "\n".join([query.text.replace(" | ", "\n| "), "", *query.caveats]) + "\n"
 
 
 def write() -> None:
-    for folder in FOLDERS.values():
+    for folder in (*FOLDERS.values(), "elastic_rules"):
         shutil.rmtree(GOLDEN / folder, ignore_errors=True)
     for path, text in golden_files():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +66,7 @@ def stale() -> list[Path]:
     """The golden files that are missing, differ, or belong to no rule."""
     expected = dict(golden_files())
     there = {path for folder in FOLDERS.values() for path in (GOLDEN / folder).rglob("*.txt")}
+    there |= set((GOLDEN / "elastic_rules").rglob("*.json"))
     changed = {path for path, text in expected.items() if not path.exists() or path.read_text("utf-8") != text}
     return sorted(changed | (there - expected.keys()))
 

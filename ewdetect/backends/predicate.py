@@ -99,7 +99,7 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     setting = setting_of(resolved, context, target)
     found = condition(rule, resolved, setting)
     text = printer(setting).finished(spelt(found.tree, found.state, rule, setting), found.state)
-    caveats = (*_caveats(rule.meta.get("suppress")), *found.caveats, *setting.vocabulary.caveats,
+    caveats = (*suppression_caveats(rule), *found.caveats, *setting.vocabulary.caveats,
                *size_caveats(setting, found.clauses, len(text)))
     return Query(rule.name, target.name, target.dialect, setting.source.name, context, text, caveats,
                  schedule(plan(resolved), setting.source))
@@ -239,8 +239,9 @@ def _unsaid(rule: Rule, error: SigmaError) -> Rejected:
                              "use another target")])
 
 
-def _caveats(suppress: Mapping[str, Any] | None) -> Iterator[str]:
-    if suppress:
+def suppression_caveats(rule: Rule) -> Iterator[str]:
+    """What the query leaves to the SIEM's rule."""
+    if suppress := rule.meta.get("suppress"):
         keys = ", ".join(suppress["by"])
         yield f"The query is the predicate alone: set suppression by {keys} for {suppress['for']} in the SIEM's rule."
 

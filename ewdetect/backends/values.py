@@ -90,7 +90,7 @@ class SourceValues(DetectionItemTransformation):
         return every(*(self._term(term) for term in terms))
 
     def _term(self, term: Term) -> Node:
-        name = self._field(term.path)
+        name = field_of(term.path, self.source, self.vocabulary)
         match term.operator:
             case "bits" | "nobits":
                 return _bits(name, int(term.values[0]), term.operator == "bits")
@@ -101,12 +101,6 @@ class SourceValues(DetectionItemTransformation):
             case "":
                 return item(name, map(constant, term.values))
         return item(name, [SigmaCompareExpression(SigmaNumber(v), _COMPARE[term.operator]) for v in term.values])
-
-    def _field(self, path: str) -> str:
-        """The field that holds a raw path: as the mapping says, else the canonical field that is made of it alone."""
-        made = (name for name, spec in self.source.fields.items()
-                if path in spec.paths and not (spec.when or spec.unless))
-        return self.vocabulary.raw.get(path) or next(made, path)
 
     def _respelt(self, asked: SigmaDetectionItem, spellings: Mapping[str, Any]) -> Node:
         name = asked.field or ""
@@ -127,6 +121,12 @@ class SourceValues(DetectionItemTransformation):
         if len(present) == len(asked.value):
             return held
         return some(held, negate(every(item(name, [SigmaExists(True)]), *guards)))
+
+
+def field_of(path: str, source: Source, vocabulary: Vocabulary) -> str:
+    """The field that holds a raw path: as the mapping says, else the canonical field that is made of it alone."""
+    made = (name for name, spec in source.fields.items() if path in spec.paths and not (spec.when or spec.unless))
+    return vocabulary.raw.get(path) or next(made, path)
 
 
 def exceptions(earlier: Sequence[Case], case: Case) -> list[tuple[Term, ...]]:

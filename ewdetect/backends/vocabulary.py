@@ -29,7 +29,8 @@ class Vocabulary:
     said; its keys, and those of `raw`, may be the SIEM's own fields. `raw` maps raw paths of source.yml to fields,
     `values` a field and value to other conditions. `guarded` are fields that need their `when` and `unless` of
     source.yml, because the SIEM has them unprocessed. `sides` are templates of the enriched context's names.
-    `sums` are fields that only a sum of others gives, missing where one of them is.
+    `sums` are fields that only a sum of others gives, missing where one of them is. `content` is what a whole rule
+    says of the source: the types of its fields, its name, what fills it.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Vocabulary:
     keep: tuple[str, ...]
     limits: Mapping[str, Mapping[str, int]]
     caveats: tuple[str, ...]
+    content: Mapping[str, Any]
 
     def names(self, fields: Mapping[str, Field], enriched: bool) -> Mapping[str, str]:
         """Canonical name → the SIEM's, with the context's names where the SIEM fills them."""
@@ -108,4 +110,9 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
         sides=merged("sides"), enriched=merged("enriched"), letters=merged("letters"), scale=merged("scale"),
         raw=merged("raw"), values=merged("values"), guarded=frozenset(listed("guarded")),
         sums={name: tuple(parts) for name, parts in merged("sums").items()}, keep=listed("keep"),
-        limits=merged("limits"), caveats=listed("caveats"))
+        limits=merged("limits"), caveats=listed("caveats"),
+        content={**merged("content"), "types": {**_types(ours[0]), **_types(ours[1])}})
+
+
+def _types(ours: Mapping[str, Any]) -> Mapping[str, str]:
+    return (ours.get("content") or {}).get("types") or {}

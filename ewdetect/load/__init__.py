@@ -1,6 +1,7 @@
 """Paths → the values that travel: rules, fields, networks, sources, ATT&CK. Every problem of a file set at once."""
 
 from ewdetect.load.content import (
+    Tactic,
     Technique,
     content_root,
     context_fields,
@@ -9,6 +10,7 @@ from ewdetect.load.content import (
     load_network,
     load_orientation,
     load_source,
+    load_tactics,
     only_document,
 )
 from ewdetect.load.detection import Item, items
@@ -17,6 +19,7 @@ from ewdetect.load.pack import load_pack, read_pack
 
 __all__ = [
     "Item",
+    "Tactic",
     "Technique",
     "content_root",
     "context_fields",
@@ -27,6 +30,7 @@ __all__ = [
     "load_orientation",
     "load_pack",
     "load_source",
+    "load_tactics",
     "only_document",
     "read_pack",
     "rule_of",

@@ -29,6 +29,14 @@ class Technique:
     replaced_by: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tactic:
+    """One ATT&CK tactic."""
+
+    id: str         # such as TA0008
+    name: str       # such as Lateral Movement
+
+
 def content_root() -> Path:
     """The folder that holds `rules/` and `mappings/`: the checkout, or `_content` inside an installed package."""
     for root in (_PACKAGE.parent, _PACKAGE / "_content"):
@@ -84,9 +92,18 @@ def load_orientation(root: Path | None = None) -> Orientation:
 
 def load_attack() -> Mapping[str, Technique]:
     """ATT&CK Enterprise techniques by id, such as `T1021.002`. The file's head says where they are from."""
-    lines = (_PACKAGE / "data" / "attack.tsv").read_text(encoding="utf-8").splitlines()
-    rows = [line.split("\t") for line in lines if not line.startswith("#")][1:]
-    return {row[0]: Technique(row[0], row[1], tuple(row[2].split(",")), row[3], row[4]) for row in rows}
+    return {row[0]: Technique(row[0], row[1], tuple(row[2].split(",")), row[3], row[4]) for row in _rows("attack")}
+
+
+def load_tactics() -> Mapping[str, Tactic]:
+    """ATT&CK Enterprise tactics by Sigma's tag name, such as `lateral-movement`, in the order of ATT&CK's matrix."""
+    return {row[0]: Tactic(row[1], row[2]) for row in _rows("tactics")}
+
+
+def _rows(name: str) -> list[list[str]]:
+    """The rows of a table in data/, without its head."""
+    lines = (_PACKAGE / "data" / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
+    return [line.split("\t") for line in lines if not line.startswith("#")][1:]
 
 
 def existing(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Rules with windows or steps as one ES|QL query that Kibana can run again and again.
+"""Rules as one ES|QL query that Kibana can run again and again: single flows, windows and ordered steps.
 
 The rows of all event rules are read once and go through the stages in order. A stage turns its own rows into its
 crossings and leaves the rest alone; the crossings of an inner correlation are rows of the stage that reads it.
@@ -87,7 +87,7 @@ class _Query:
 
 
 def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
-    """The query of a rule that has windows or steps. Raises Rejected with every reason at once."""
+    """The query of a rule. Raises Rejected with every reason at once."""
     rule = resolved.rule
     refuse_base(rule, target.name)
     stages = plan(resolved)
@@ -96,12 +96,25 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     asked = _Query(resolved, stages, setting, Reader(resolved, setting), _uses(stages))
     events = events_of(resolved, setting)
     when = schedule(stages, setting.source)
+    if not asked.upper:
+        return _single(asked, events[0], when)
     text = " | ".join([*_flows(events, asked), *_stages(asked), *_alerts(asked, when)])
     clauses = sum(event.found.clauses for event in events)
     caveats = dict.fromkeys([
         *(caveat for event in events for caveat in event.found.caveats), *setting.vocabulary.caveats,
         *_caveats(stages, when), *predicate.size_caveats(setting, clauses, len(text))])
     return Query(rule.name, target.name, target.dialect, setting.source.name, context, text, tuple(caveats), when)
+
+
+def _single(asked: _Query, event: Event, when: Schedule) -> Query:
+    """The query of single flows. Each alert is the flow's document, by which Kibana tells alerts apart."""
+    setting, keep = asked.setting, asked.setting.vocabulary.keep
+    commands = [*_found([event], asked, "_id, _index, _version"), *([f"KEEP {', '.join(keep)}"] if keep else [])]
+    text = " | ".join(commands)
+    caveats = (*event.found.caveats, *setting.vocabulary.caveats,
+               *predicate.size_caveats(setting, event.found.clauses, len(text)))
+    return Query(asked.resolved.rule.name, setting.target.name, setting.target.dialect, setting.source.name,
+                 setting.context, text, caveats, when)
 
 
 def _check(resolved: ResolvedRule, stages: Sequence[Stage], target: Target) -> None:
@@ -150,13 +163,18 @@ def _uses(stages: Sequence[Stage]) -> tuple[_Use, ...]:
 
 def _flows(events: Sequence[Event], asked: _Query) -> Commands:
     """The flows that match any of the rules, once for each use, with all columns of ours."""
+    return [*_found(events, asked, "_id, _index"), *(_tagged(events, asked) if asked.tagged else []), *_columns(asked)]
+
+
+def _found(events: Sequence[Event], asked: _Query, metadata: str) -> Commands:
+    """The flows that match any of the rules; where rules are told apart, perhaps more, but for sums."""
     sums = {name: parts for name, parts in sums_of(asked.setting).items() if any(name in e.text for e in events)}
     state = events[0].found.state
-    commands = [f"FROM {state['index']} METADATA _id, _index", f"WHERE {any_of(event.early for event in events)}"]
+    commands = [f"FROM {state['index']} METADATA {metadata}", f"WHERE {any_of(event.early for event in events)}"]
     if sums:
         commands.append("EVAL " + ", ".join(f"{name} = {' + '.join(parts)}" for name, parts in sums.items()))
         commands += [] if asked.tagged else [f"WHERE {any_of(event.text for event in events)}"]
-    return [*commands, *(_tagged(events, asked) if asked.tagged else []), *_columns(asked)]
+    return commands
 
 
 def _tagged(events: Sequence[Event], asked: _Query) -> Commands:

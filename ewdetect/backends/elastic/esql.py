@@ -5,7 +5,6 @@ https://www.elastic.co/docs/reference/query-languages/esql/esql-syntax
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from sigma.backends.elasticsearch.elasticsearch_esql import ESQLBackend
@@ -74,11 +73,6 @@ class EsqlPrinter(ExplicitPrinter, ESQLBackend):
         """ES|QL tells letters apart; values are in the stored letters, or in lower case where those vary."""
         name = self.escape_and_quote_field(field)
         return f"TO_LOWER({name})" if self.stored(field) == "mixed" else name
-
-    def finished(self, predicate: str, state: Mapping[str, Any]) -> str:
-        """KEEP has the three metadata fields, without which a rule's alerts repeat where its runs overlap."""
-        keep = f" | KEEP {', '.join(self.keep)}" if self.keep else ""
-        return f"FROM {state['index']} METADATA _id, _index, _version | WHERE {predicate}{keep}"
 
 
 def _literal(value: SigmaString) -> str:

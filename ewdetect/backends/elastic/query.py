@@ -1,4 +1,4 @@
-"""The Elastic backend: event rules as Lucene (`query` rules) or ES|QL (`esql` rules)."""
+"""The Elastic backend: single flows in Lucene or ES|QL, windows and steps in ES|QL, threshold rules if asked for."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ewdetect.backends import predicate
-from ewdetect.backends.base import Query, chosen, no_rule_form
-from ewdetect.backends.elastic import correlation
+from ewdetect.backends.base import Query, chosen
+from ewdetect.backends.elastic import content, correlation, threshold
 from ewdetect.backends.elastic.esql import EsqlPrinter
 from ewdetect.backends.elastic.lucene import LucenePrinter
 from ewdetect.backends.printing import ExplicitPrinter
 from ewdetect.plan import Selection, plan
-from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule
 
 _PRINTERS: Mapping[str, type[ExplicitPrinter]] = MappingProxyType({"lucene": LucenePrinter, "esql": EsqlPrinter})
@@ -22,22 +21,32 @@ class ElasticBackend:
     """Rules for Elastic Security."""
 
     name = "elastic"
-    dialects = tuple(_PRINTERS)
+    dialects = (*_PRINTERS, threshold.DIALECT)
     cannot: Mapping[str, str] = MappingProxyType({
         **predicate.CANNOT,
         **{f"esql: {construct}": why for construct, why in correlation.CANNOT.items()},
+        **threshold.CANNOT,
         "lucene: fieldref": "Lucene cannot compare two fields; use the dialect esql",
     })
 
     def render(self, resolved: ResolvedRule, context: str, dialect: str | None) -> Query:
-        """The query of a resolved event rule. Raises Rejected."""
+        """The query of a resolved rule: Lucene for single flows and ES|QL for windows, unless a dialect is asked for.
+
+        Raises Rejected.
+        """
         windowed = not isinstance(plan(resolved)[-1], Selection)
-        word = chosen(dialect, self.dialects, "dialect") if dialect or not windowed else "esql"
-        target = predicate.Target(self.name, word, "ecs", "elastic", self.cannot, _PRINTERS[word])
-        if word == "esql" and windowed:
-            return correlation.render(resolved, context, target)
-        return predicate.render(resolved, context, target)
+        word = chosen(dialect or ("esql" if windowed else "lucene"), self.dialects, "dialect")
+        if word == threshold.DIALECT:
+            return threshold.render(resolved, context, self.target("lucene"))
+        if word == "esql":
+            return correlation.render(resolved, context, self.target(word))
+        return predicate.render(resolved, context, self.target(word))
+
+    @classmethod
+    def target(cls, dialect: str) -> predicate.Target:
+        """What the conversion has to know of a dialect that prints predicates."""
+        return predicate.Target(cls.name, dialect, "ecs", "elastic", cls.cannot, _PRINTERS[dialect])
 
     def content(self, resolved: ResolvedRule, query: Query) -> str:
-        """Raises Rejected: rules to deploy come with `content.py`."""
-        raise Rejected([no_rule_form(resolved.rule, self.name)])
+        """A detection rule of Kibana, as one line of NDJSON. Raises Rejected."""
+        return content.content(resolved, query)

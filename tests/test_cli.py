@@ -201,7 +201,8 @@ def test_the_version() -> None:
     (("convert", "decoy_touch", "--to", "elastic", "--source", "flow", "--network", "office.yml"), 0),
     (("convert", "rules/decoy.yml", "--to", "duckdb"), 0),
     (("convert", "scan_ports", "--to", "splunk", "--source", "flow", "--network", "office.yml"), 0),
-    (("convert", "scan_ports", "--to", "elastic", "--source", "flow", "--network", "office.yml"), 1),
+    (("convert", "scan_ports", "--to", "elastic", "--source", "flow", "--network", "office.yml"), 0),
+    (("convert", "scan_ports", "--to", "elastic", "--dialect", "lucene", "--source", "flow"), 1),
     (("convert", "decoy_touch", "--to", "splank"), 2),
     (("convert", "decoy_tuch", "--to", "duckdb"), 2),
     (("list", "rules"), 0),
@@ -330,7 +331,8 @@ def test_backtest_as_json(folder: Path) -> None:
 @pytest.mark.parametrize(("words", "form", "keys"), [
     (("check", "broken.yml"), "problems/1", {"problems"}),
     (("list", "sources"), "list/1", {"sources"}),
-    (("convert", "decoy_touch", "scan_ports", "--to", "elastic", "--source", "flow", "--network", "office.yml"),
+    (("convert", "decoy_touch", "scan_ports", "--to", "elastic", "--dialect", "lucene", "--source", "flow", "--network",
+      "office.yml"),
      "convert/1", {"queries", "problems"}),
 ])
 def test_other_verbs_as_json(folder: Path, words: tuple[str, ...], form: str, keys: set[str]) -> None:

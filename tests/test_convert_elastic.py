@@ -195,10 +195,10 @@ def test_outcome_that_the_source_never_tells() -> None:
     assert any("`denied`" in caveat for caveat in query.caveats)
 
 
-def test_correlations_are_refused_by_name() -> None:
+def test_lucene_refuses_correlations_by_name() -> None:
     found = next(r for r in pack().rules.values() if r.kind is Kind.CORRELATION)
     with pytest.raises(Rejected) as caught:
-        ElasticBackend().render(resolve_rule(found, pack(), source("flow"), office()), "inline", None)
+        ElasticBackend().render(resolve_rule(found, pack(), source("flow"), office()), "inline", "lucene")
     assert f"`{found.body['correlation']['type']}`" in caught.value.problems[0].message
 
 

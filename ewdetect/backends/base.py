@@ -83,8 +83,8 @@ def refuse_correlation(rule: Rule, target: str) -> None:
         return
     kind = (rule.body.get("correlation") or {}).get("type", rule.kind.value)
     raise Rejected([unsupported(
-        rule, target, f"`{kind}`", "correlations come with a later release and cannot be said yet",
-        rule.document.at("correlation", "type"), "run it with `ewdetect backtest`, or convert single-flow rules only")])
+        rule, target, f"`{kind}`", "this dialect finds single flows, and a correlation counts or orders them",
+        rule.document.at("correlation", "type"), "leave `--dialect` out, and a language that can is taken")])
 
 
 def chosen(word: str | None, vocabulary: tuple[str, ...], what: str) -> str:

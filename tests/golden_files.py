@@ -2,7 +2,8 @@
 
 tests/golden/<dialect>/<source>/<context>/<rule>.txt is what the pack's rules convert to;
 mappings/<source>/sample.flows.jsonl what raw records become; tests/golden/cli what the
-command line prints; tests/golden/shared_data.txt what ../shared/data shows.
+command line prints; tests/golden/shared_data.txt what ../shared/data shows; docs/stock_converters.md what the official
+converters make of rules about flows.
 
 `python -m tests.golden_files` writes them, and `--check` says which differ; `make golden` and `make check` call it.
 A test compares too, so that every change of a query is seen and reviewed. The first line is the query, the ones after
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from ewdetect.model import Kind
 from tests.convert_world import DIALECTS, ROOT, SOURCES, converted, pack
+from tests.faults.page import golden_page
 from tests.samples import golden_samples
 from tests.test_cli import golden_cli
 from tests.test_shared_data import GOLDEN as SHARED_TABLE
@@ -34,6 +36,7 @@ def golden_files() -> Iterator[tuple[Path, str]]:
     yield from golden_queries()
     yield from golden_samples()
     yield from golden_cli()
+    yield from golden_page()
     if SHARED.is_dir():
         yield SHARED_TABLE, table()
 

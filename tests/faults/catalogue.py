@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -25,11 +25,12 @@ LANGUAGES = {"lucene": "Lucene", "esql": "ES|QL", "eql": "EQL", "splunk": "SPL",
 
 @dataclass(frozen=True)
 class Stock:
-    """Rules of stock.yml for one converter. `shows` are patterns of the fault; `raises` names an error class."""
+    """Rules of stock.yml, or a text, for one converter. `shows` are patterns of the fault; `raises` names an error."""
 
     to: str
-    rules: tuple[str, ...]
     shows: tuple[str, ...]
+    rules: tuple[str, ...] = ()
+    text: str = ""
     pipeline: str = ""
     form: str = "default"
     raises: str = ""
@@ -43,7 +44,7 @@ class Stock:
         """What it prints, or the error as one line, where it is the error that is expected."""
         expected = (ERRORS[self.raises],) if self.raises else ()
         try:
-            return stock.converted(self.to, self.rules, self.pipeline, self.form)
+            return stock.converted(self.to, self.text or self.rules, self.pipeline, self.form)
         except expected as error:
             return [f"{self.raises}: {error}"]
 
@@ -66,7 +67,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Ours:
-    """One rule of ours.yml for one dialect; `has` and `never` are patterns, `refused` and `may_refuse` of the reason."""
+    """One rule of ours.yml for one dialect. All but names are patterns, of the text or of the reason of a refusal."""
 
     to: str
     rule: str
@@ -80,6 +81,7 @@ class Ours:
     may_refuse: str = ""
     window: str = ""
     scheduled: bool = False
+    show: tuple[str, ...] = ()
 
     def result(self) -> Result:
         rule = ours.resolved(self.rule, self.of, self.filters)
@@ -101,11 +103,27 @@ class Run:
     alerts: int
     context: str = "inline"
     filters: tuple[str, ...] = ()
-    stock: Mapping[str, Any] = field(default_factory=dict)
+    stock: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Close:
+    """A lesser fault. `file` is a rule file that we reject with the problem `code`."""
+
+    title: str
+    where: str
+    ewdetect: str
+    stock: tuple[Stock, ...]
+    ours: tuple[Ours, ...]
+    runs: tuple[Run, ...]
+    file: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
 class Fault:
+    """One of the fifteen. `known` are paths of threads on github.com."""
+
     number: int
     title: str
     where: str
@@ -114,19 +132,27 @@ class Fault:
     stock: tuple[Stock, ...]
     ours: tuple[Ours, ...]
     runs: tuple[Run, ...]
+    known: tuple[str, ...] = ()
 
 
 @cache
 def faults() -> tuple[Fault, ...]:
     """All entries in their order. A key that no entry has is a TypeError."""
-    [document] = read_documents(Path(__file__).with_name("faults.yml"))
-    return tuple(_fault(entry) for entry in document.data)
+    return tuple(Fault(**entry) for entry in _entries("faults.yml"))
 
 
-def _fault(entry: Mapping[str, Any]) -> Fault:
-    parts = {key: tuple(cls(**_frozen(item)) for item in entry.get(key, ()))
-             for key, cls in (("stock", Stock), ("ours", Ours), ("runs", Run))}
-    return Fault(**{**entry, **parts})
+@cache
+def close_behind() -> tuple[Close, ...]:
+    """The lesser faults in their order."""
+    return tuple(Close(**entry) for entry in _entries("close.yml"))
+
+
+def _entries(name: str) -> Iterator[dict[str, Any]]:
+    [document] = read_documents(Path(__file__).with_name(name))
+    for entry in document.data:
+        parts = {key: tuple(cls(**_frozen(item)) for item in entry.get(key, ()))
+                 for key, cls in (("stock", Stock), ("ours", Ours), ("runs", Run))}
+        yield {**_frozen(entry), **parts}
 
 
 def _frozen(item: Mapping[str, Any]) -> dict[str, Any]:

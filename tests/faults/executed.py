@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from ewdetect.backends.base import Query
@@ -64,6 +65,7 @@ def flows(run: Run) -> list[Flow]:
     return [flow for row in table.rows for flow in row.flows]
 
 
+@cache
 def reference(run: Run) -> list[Hit]:
     """The alerts of the reference engine."""
     with open_office(flows(run)) as engine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from ewdetect.backends.base import Query
 from ewdetect.convert import backend, convert_rule
+from ewdetect.model import Pack
 from ewdetect.resolve import ResolvedRule, resolve_rule
 from ewdetect.yamlfile import read_documents
 from tests.convert_world import office
@@ -32,13 +33,17 @@ def document(name: str) -> dict[str, Any]:
     head = {"title": name.replace("_", " ").capitalize(), "name": name, "id": str(uuid5(NAMESPACE_URL, name)),
             "level": "medium"}
     log = {} if "correlation" in body else {"logsource": {"category": "network", "service": "connection"}}
-    return head | log | body
+    return {**head, **log, **body}
 
 
-def resolved(name: str, of: str = "flow", filters: Sequence[str] = ()) -> ResolvedRule:
+@cache
+def _world(filters: tuple[str, ...]) -> Pack:
+    return pack(*map(document, [*(name for name, body in rules().items() if "filter" not in body), *filters]))
+
+
+def resolved(name: str, of: str = "flow", filters: tuple[str, ...] = ()) -> ResolvedRule:
     """The rule with all that it stands on and these filters, for one source, in the office network."""
-    events = [n for n, body in rules().items() if "filter" not in body]
-    world = pack(*map(document, [*events, *filters]))
+    world = _world(filters)
     return resolve_rule(world.rules[name], world, source(of), office())
 
 

@@ -17,9 +17,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sigma.backends.elasticsearch import EqlBackend, ESQLBackend, LuceneBackend
-from sigma.backends.splunk import SplunkBackend
+from sigma.backends.elasticsearch.elasticsearch_eql import EqlBackend
+from sigma.backends.elasticsearch.elasticsearch_esql import ESQLBackend
+from sigma.backends.elasticsearch.elasticsearch_lucene import LuceneBackend
 from sigma.backends.splunk.spl2 import SplunkSPL2Backend
+from sigma.backends.splunk.splunk import SplunkBackend
 from sigma.collection import SigmaCollection
 from sigma.data import mitre_attack
 from sigma.processing.pipeline import ProcessingPipeline
@@ -49,14 +51,15 @@ def rule(name: str) -> dict[str, Any]:
     """One document of stock.yml as a whole Sigma document."""
     body = copy.deepcopy(inputs()["rules"][name])
     head = {"title": name.replace("_", " ").capitalize(), "name": name}
-    return head | ({} if "correlation" in body else {"logsource": {"category": "firewall"}}) | body
+    return {**head, **({} if "correlation" in body else {"logsource": {"category": "firewall"}}), **body}
 
 
-def converted(to: str, names: Sequence[str], pipeline: str = "", form: str = "default") -> list[str]:
-    """What a stock converter makes of the rules, in their order. Raises what it raises."""
+def converted(to: str, documents: Sequence[str] | str, pipeline: str = "", form: str = "default") -> list[str]:
+    """What a stock converter makes of rules of stock.yml, in their order, or of a text. Raises what it raises."""
     if form.startswith("siem_rule"):
-        _attack_from_a_file()
-    rules = SigmaCollection.from_dicts([rule(name) for name in names])
+        attack_from_a_file()
+    rules = (SigmaCollection.from_yaml(documents) if isinstance(documents, str) else
+             SigmaCollection.from_dicts([rule(name) for name in documents]))
     steps = ProcessingPipeline.from_dict(copy.deepcopy(inputs()["pipelines"][pipeline])) if pipeline else None
     found = BACKENDS[to](steps).convert(rules, form)
     return [text if isinstance(text, str) else json.dumps(text)
@@ -79,10 +82,11 @@ def _reference(number: str) -> dict[str, str]:
 
 
 @cache
-def _attack_from_a_file() -> None:
-    """pySigma keeps one place for the whole process; nothing else of this project asks for it."""
+def attack_from_a_file() -> str:
+    """The place of the list. pySigma keeps one for the whole process; nothing else of this project asks for it."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     attack_file(folder / "attack.json")
     mitre_attack.set_cache_dir(str(folder / "cache"))
     mitre_attack.set_url(str(folder / "attack.json"))
+    return str(folder / "attack.json")

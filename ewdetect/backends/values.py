@@ -122,11 +122,16 @@ class SourceValues(DetectionItemTransformation):
         name = asked.field or ""
         spec = self.source.fields[name]
         guards = (*map(self._term, spec.when), *(negate(self._term(term)) for term in spec.unless))
-        present = [value for value in asked.value if not isinstance(value, SigmaNull)]
+        present = [value for value in asked.value if not _asks_for_nothing(value)]
         held = every(item(name, present), *guards)
         if len(present) == len(asked.value):
             return held
         return some(held, negate(every(item(name, [SigmaExists(True)]), *guards)))
+
+
+def _asks_for_nothing(value: SigmaType) -> bool:
+    """Whether the value holds where the field is missing, spelt either way."""
+    return isinstance(value, SigmaNull) or (isinstance(value, SigmaExists) and not value.exists)
 
 
 def exceptions(earlier: Sequence[Case], case: Case) -> list[tuple[Term, ...]]:

@@ -8,7 +8,6 @@ match nothing in the engine.
 from __future__ import annotations
 
 import atexit
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -40,6 +39,7 @@ from tests.world import DAY, open_office
 
 SETTINGS = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 COUNT = 150
+Items = st.SearchStrategy[dict[str, Any]]
 ORDER = st.sampled_from(["gt", "gte", "lt", "lte"])
 
 
@@ -50,22 +50,22 @@ def any_case(words: list[str]) -> st.SearchStrategy[str]:
                      st.sampled_from([str.lower, str.upper, str.title]))
 
 
-def plain(field: str, values: st.SearchStrategy[Any], missing: bool = True) -> st.SearchStrategy[dict[str, Any]]:
+def plain(field: str, values: st.SearchStrategy[Any], missing: bool = True) -> Items:
     """Equal, unequal, one of several; with `missing`, null and presence too."""
     several = st.lists(values | st.none() if missing else values, min_size=1, max_size=3, unique_by=str)
     keys = st.sampled_from([field, f"{field}|neq"])
-    made = st.builds(lambda key, value: {key: value}, keys, values | several)
-    asked = st.sampled_from([{field: None}, {f"{field}|neq": None}, {f"{field}|exists": True},
+    made: Items = st.builds(lambda key, value: {key: value}, keys, values | several)
+    asked: Items = st.sampled_from([{field: None}, {f"{field}|neq": None}, {f"{field}|exists": True},
                              {f"{field}|exists": False}])
     return made | asked if missing else made
 
 
-def number(field: str, values: list[int]) -> st.SearchStrategy[dict[str, Any]]:
+def number(field: str, values: list[int]) -> Items:
     chosen = st.sampled_from(values)
     return plain(field, chosen) | st.builds(lambda op, value: {f"{field}|{op}": value}, ORDER, chosen)
 
 
-def word(field: str, words: list[str]) -> st.SearchStrategy[dict[str, Any]]:
+def word(field: str, words: list[str]) -> Items:
     """Text with its modifiers, and wildcards inside."""
     part = any_case(words).flatmap(lambda w: st.integers(1, len(w)).map(lambda n: w[:n]))
     ends = st.builds(lambda how, value: {f"{field}|{how}": value},
@@ -79,7 +79,7 @@ NETWORKS = ["10.10.0.0/16", "10.0.0.0/8", "10.30.8.0/24", "10.20.0.5/32", "fd00:
 ADDRESSES = ["10.20.0.5", "10.10.0.0", "fd00:20::5", "FD00:20:0:0::5", "10.30.0.250", "8.8.8.8"]
 
 
-def side(name: str) -> st.SearchStrategy[dict[str, Any]]:
+def side(name: str) -> Items:
     """What one end of a flow may be asked."""
     networks = st.lists(st.sampled_from(NETWORKS), min_size=1, max_size=3, unique=True)
     flag = st.builds(lambda what, value: {f"{name}.{what}": value},
@@ -126,7 +126,7 @@ def as_rule(asked: Asked) -> Rule:
 # ---------------------------------------------------------------- the same flows, here and there
 
 @cache
-def world(name: str) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+def world(name: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Raw records of a sensor, and the flows that they are."""
     raw = [{**record, "id": str(n)} for n, record in enumerate(raw_flows(name, office(), COUNT, seed=11))]
     return raw, [canonical(name, record, office()) for record in raw]

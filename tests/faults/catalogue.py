@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -82,6 +82,7 @@ class Ours:
     window: str = ""
     scheduled: bool = False
     show: tuple[str, ...] = ()
+    threat: Mapping[str, list[str]] = field(default_factory=dict)
 
     def result(self) -> Result:
         rule = ours.resolved(self.rule, self.of, self.filters)
@@ -91,6 +92,12 @@ class Ours:
         except Rejected as rejected:
             return Result("", None, "; ".join(problem.message for problem in rejected.problems))
         return Result(text, query.schedule, "")
+
+
+def tactics(threat: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The ATT&CK part of a Kibana rule as tactic → techniques, of which the narrower ones alone."""
+    return {entry["tactic"]["name"]: [sub["id"] for technique in entry.get("technique", ())
+                                      for sub in technique.get("subtechnique") or [technique]] for entry in threat}
 
 
 @dataclass(frozen=True)

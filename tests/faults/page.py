@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ewdetect.docs.markdown import fenced, table
 from tests.convert_world import ROOT
-from tests.faults.catalogue import LANGUAGES, Close, Fault, Ours, Run, Stock, close_behind, faults
+from tests.faults.catalogue import LANGUAGES, Close, Fault, Ours, Run, Stock, close_behind, faults, tactics
 from tests.faults.executed import ours_on, reference, stock_on
 from tests.faults.stock import versions
 
@@ -33,8 +33,9 @@ one. `make golden` makes the page again, and `python -m pytest tests/faults` run
 
 Stock rules are written in the field names of a firewall log ([stock.yml](../tests/faults/stock.yml)), ours in
 canonical fields ([ours.yml](../tests/faults/ours.yml)) and in the network of
-[office.yml](../fixtures/networks/office.yml). `…` stands for what is left out of a long output. SPL is executed by the
-project's own executor, conditions of the other languages by small readers, every rule by the reference engine (DuckDB).
+[office.yml](../fixtures/networks/office.yml). `…` stands for what is left out of a long output, and of a Kibana rule
+only some keys are shown. SPL is executed by the project's own executor, conditions of the other languages by small
+readers, every rule by the reference engine (DuckDB).
 """
 _CLOSE = """\
 ## Close behind
@@ -173,10 +174,4 @@ def _wrapped(line: str) -> str:
 
 def _value(key: str, value: Any) -> Any:
     """ATT&CK as tactic → techniques, which is long otherwise."""
-    return [_tactic(entry) for entry in value] if key == "threat" else value
-
-
-def _tactic(entry: Mapping[str, Any]) -> dict[str, list[str]]:
-    techniques = [sub["id"] for technique in entry.get("technique", ())
-                  for sub in technique.get("subtechnique") or [technique]]
-    return {entry["tactic"]["name"]: techniques}
+    return tactics(value) if key == "threat" else value

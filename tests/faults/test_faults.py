@@ -6,6 +6,7 @@ it, and make docs/stock_converters.md again with `make golden`.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ewdetect.load import load_attack, load_pack
 from ewdetect.plan import seconds
 from ewdetect.problems import Rejected
 from tests.faults import stock
-from tests.faults.catalogue import Close, Fault, Ours, Run, Stock, close_behind, faults
+from tests.faults.catalogue import Close, Fault, Ours, Run, Stock, close_behind, faults, tactics
 from tests.faults.executed import ours_on, reference, stock_on
 from tests.world import fields
 
@@ -57,9 +58,15 @@ def test_ours_does_not_have_it(fault: Fault | Close, item: Ours) -> None:
     assert not item.refused, f"`{fault.title}`: it converts by now"
     assert [pattern for pattern in item.has if not re.search(pattern, result.text)] == [], result.text
     assert [pattern for pattern in item.never if re.search(pattern, result.text)] == [], result.text
+    if item.threat:
+        assert tactics(json.loads(result.text)["threat"]) == item.threat
     if item.scheduled:
-        assert result.schedule and result.schedule.window == (0 if item.window == "0s" else seconds(item.window))
-        assert result.schedule.period >= 300 and result.schedule.delay == (600 if item.of == "zeek_conn" else 0)
+        assert result.schedule
+        at, window = result.schedule, 0 if item.window == "0s" else seconds(item.window)
+        assert at.window == window and at.period >= 300 and at.delay == (600 if item.of == "zeek_conn" else 0)
+        if item.form == "rule":
+            look_back = re.fullmatch(r"now-([0-9]+)s", json.loads(result.text)["from"])
+            assert look_back and int(look_back[1]) >= window + at.period + at.delay
 
 
 @pytest.mark.parametrize(("fault", "run"), cases("runs"))

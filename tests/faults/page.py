@@ -35,7 +35,8 @@ Stock rules are written in the field names of a firewall log ([stock.yml](../tes
 canonical fields ([ours.yml](../tests/faults/ours.yml)) and in the network of
 [office.yml](../fixtures/networks/office.yml). `…` stands for what is left out of a long output, and of a Kibana rule
 only some keys are shown. SPL is executed by the project's own executor, conditions of the other languages by small
-readers, every rule by the reference engine (DuckDB).
+readers, every rule by the reference engine (DuckDB). Correlations in ES|QL need a real Elasticsearch, which
+`make test-engines` starts.
 """
 _CLOSE = """\
 ## Close behind

@@ -58,6 +58,9 @@ def test_ours_does_not_have_it(fault: Fault | Close, item: Ours) -> None:
     assert not item.refused, f"`{fault.title}`: it converts by now"
     assert [pattern for pattern in item.has if not re.search(pattern, result.text)] == [], result.text
     assert [pattern for pattern in item.never if re.search(pattern, result.text)] == [], result.text
+    if item.to == "esql" and item.form == "query":
+        assert re.search(r"\| KEEP _id, _index,", result.text)
+        assert not re.search(r"(?i)date_trunc|bucket\(|count_distinct\([^(),]+, *[a-z]", result.text)
     if item.threat:
         assert tactics(json.loads(result.text)["threat"]) == item.threat
     if item.scheduled:

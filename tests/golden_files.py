@@ -3,7 +3,8 @@
 tests/golden/<dialect>/<source>/<context>/<rule>.txt is what the pack's rules convert to;
 tests/golden/elastic_rules the detection rules around them, with texts line by line;
 mappings/<source>/sample.flows.jsonl what raw records become; tests/golden/cli what the
-command line prints; tests/golden/shared_data.txt what ../shared/data shows.
+command line prints; tests/golden/shared_data.txt what ../shared/data shows; docs/stock_converters.md what the official
+converters make of rules about flows.
 
 `python -m tests.golden_files` writes them, and `--check` says which differ; `make golden` and `make check` call it.
 A test compares too, so that every change of a query is seen and reviewed. A query is one line; here each
@@ -20,6 +21,7 @@ from pathlib import Path
 from ewdetect.model import Kind
 from tests.convert_world import DIALECTS, ROOT, SOURCES, converted, pack
 from tests.elastic_rules import golden_rules
+from tests.faults.page import golden_page
 from tests.samples import golden_samples
 from tests.test_cli import golden_cli
 from tests.test_shared_data import GOLDEN as SHARED_TABLE
@@ -37,6 +39,7 @@ def golden_files() -> Iterator[tuple[Path, str]]:
     yield from golden_rules(GOLDEN)
     yield from golden_samples()
     yield from golden_cli()
+    yield from golden_page()
     if SHARED.is_dir():
         yield SHARED_TABLE, table()
 

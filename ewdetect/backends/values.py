@@ -116,7 +116,7 @@ class SourceValues(DetectionItemTransformation):
         name = asked.field or ""
         spec = self.source.fields[name]
         guards = (*map(self._term, spec.when), *(negate(self._term(term)) for term in spec.unless))
-        present = [value for value in asked.value if not isinstance(value, SigmaNull)]
+        present = [value for value in asked.value if not _asks_for_nothing(value)]
         held = every(item(name, present), *guards)
         if len(present) == len(asked.value):
             return held
@@ -127,6 +127,11 @@ def field_of(path: str, source: Source, vocabulary: Vocabulary) -> str:
     """The field that holds a raw path: as the mapping says, else the canonical field that is made of it alone."""
     made = (name for name, spec in source.fields.items() if path in spec.paths and not (spec.when or spec.unless))
     return vocabulary.raw.get(path) or next(made, path)
+
+
+def _asks_for_nothing(value: SigmaType) -> bool:
+    """Whether the value holds where the field is missing, spelt either way."""
+    return isinstance(value, SigmaNull) or (isinstance(value, SigmaExists) and not value.exists)
 
 
 def exceptions(earlier: Sequence[Case], case: Case) -> list[tuple[Term, ...]]:

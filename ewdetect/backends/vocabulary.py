@@ -68,7 +68,17 @@ class Vocabulary:
         return ProcessingPipeline.from_dict({"name": self.path, "transformations": [
             {"id": "names", "type": "field_name_mapping", "mapping": dict(names)},
             {"id": "strict", "type": "strict_field_mapping_failure"},
-            *(dict(t) for t in self.transformations)]})
+            *map(_unnamed, self.transformations)]})
+
+
+def _unnamed(transformation: Mapping[str, Any]) -> dict[str, Any]:
+    """A condition that a file adds stays out of the rule's own selections.
+
+    Under a name of the file, `1 of them` would mean it too, and a selection of that name would be lost. pySigma gives a
+    condition without one a name that starts with `_`, which no pattern of a rule means.
+    """
+    added = transformation.get("type") == "add_condition"
+    return {key: value for key, value in transformation.items() if not (added and key == "name")}
 
 
 def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:

@@ -2,7 +2,7 @@
 
 Times on a coarse grid, so that ties, duplicates, exact edges and gaps of exactly T are common, one millisecond off as
 well; keys and measured fields are missing now and then; flows arrive late. Runs are seven seconds apart, so that bursts
-straddle every boundary of them. One request executes a dozen random histories, run after run.
+straddle every boundary of them. One request executes eight random histories, run after run.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tests.engines.sensors import told_by
 from tests.world import correlation, event_rule, flow, office, pack, source
 
 T, PERIOD, DELAY = 10, 7, "5s"
-SETTINGS = settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate],
+SETTINGS = settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.generate],
                     suppress_health_check=list(HealthCheck))
 TIMES = st.builds(lambda second, off: abs(second + off / 1000), st.integers(0, 45), st.sampled_from([0, 0, 0, -1, 1]))
 FLOWS = st.lists(st.fixed_dictionaries({
     "at": TIMES, "source": st.sampled_from(["10.10.0.1", "10.10.0.2", "fd00:10::1"]),
     "destination": st.sampled_from(["10.30.0.1", "10.30.0.2", "10.30.0.3", "fd00:30::4"]),
     "port": st.sampled_from([22, 445, None]), "bytes": st.sampled_from([0, 1, 5, 50, None])}), min_size=5, max_size=25)
-HISTORIES = st.lists(FLOWS, min_size=12, max_size=12)
+HISTORIES = st.lists(FLOWS, min_size=8, max_size=8)
 ANY = event_rule("any", {"network.scope": "internal"})
 SSH = event_rule("ssh", {"destination.port": 22})
 SMB = event_rule("smb", {"destination.port": 445})
@@ -124,11 +124,11 @@ def test_ordered_steps(node: Client, histories: list[Any], steps: list[str], cou
 
 
 HOPS = st.lists(st.lists(st.tuples(TIMES, st.sampled_from("ABCD"), st.sampled_from("ABCD")), max_size=18),
-                min_size=12, max_size=12)
+                min_size=8, max_size=8)
 HOSTS = {"A": "10.30.0.1", "B": "10.30.0.2", "C": "fd00:30::3", "D": "10.30.0.11"}
 
 
-@settings(SETTINGS, max_examples=5)
+@settings(SETTINGS, max_examples=4)
 @given(hops=HOPS)
 def test_a_pivot_goes_on_to_another_host(node: Client, hops: list[list[tuple[float, str, str]]]) -> None:
     rows = [[{"at": t, "source": HOSTS[a], "destination": HOSTS[b], "port": 445, "bytes": 1} for t, a, b in path]
@@ -209,7 +209,7 @@ REFUSED: Mapping[str, tuple[str, list[Document]]] = {
     for operator in ("lt", "lte", "eq", "neq")} | {
     "a range": ("less than a threshold", [ANY, correlation(
         "rule", "event_count", ["any"], "1m", **BASE, condition={"gte": 5, "lt": 9})]),
-    "no threshold": ("a threshold below one", [ANY, correlation(
+    "no threshold": ("no threshold above zero", [ANY, correlation(
         "rule", "event_count", ["any"], "1m", **BASE, condition={"gte": 0})]),
     "very many values": ("a threshold over 10000", [ANY, correlation(
         "rule", "value_count", ["any"], "1m", **BASE, condition={"field": "destination.ip", "gte": 20000})]),

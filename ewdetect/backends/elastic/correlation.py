@@ -31,7 +31,7 @@ CANNOT: Mapping[str, str] = {
     "median": "a median falls as well as rises, and only crossings of a growing measure are found",
     "percentile": "a percentile falls as well as rises, and only crossings of a growing measure are found",
     "less than a threshold": "what does not happen has no flow that could alert; ask for `gte` or `gt`",
-    "a threshold below one": "it holds always",
+    "no threshold above zero": "it holds always",
     "a threshold over 10000": "COUNT_DISTINCT is exact up to 40000 values only",
     "sum of fractions": "a sum of fractions depends on their order",
     "several distinct aliases": "two steps are compared by one value",
@@ -139,8 +139,8 @@ def _constructs(stage: Stage, resolved: ResolvedRule) -> Iterator[str]:
         yield stage.measure.function
     elif [t.operator for t in stage.thresholds] not in (["gt"], ["gte"]):
         yield "less than a threshold"
-    elif at_least(stage.thresholds) < (0.000001 if stage.measure.function == "sum" else 1):
-        yield "a threshold below one"
+    elif at_least(stage.thresholds) <= 0:
+        yield "no threshold above zero"
     elif stage.measure.function == "distinct" and at_least(stage.thresholds) > LARGEST:
         yield "a threshold over 10000"
 

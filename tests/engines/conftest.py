@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,14 +14,21 @@ from tests.engines.elasticsearch.java import Unavailable
 from tests.engines.elasticsearch.node import elasticsearch_node
 from tests.engines.ledger import Ledger, totals
 
-LEDGER = Ledger()
 ROWS = 1_000_000        # ES|QL answers no more than 10,000 rows unless it is told to
-collect_ignore_glob = [] if "EWDETECT_ENGINES" in os.environ else ["test_esql_*.py"]
+LEDGER = "EWDETECT_LEDGER"
+collect_ignore_glob = [] if "EWDETECT_ENGINES" in os.environ else ["test_esql_*.py", "test_elastic_*.py"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One file for all workers."""
+    if LEDGER not in os.environ:
+        handle, os.environ[LEDGER] = tempfile.mkstemp(prefix="ewdetect-ledger-")
+        os.close(handle)
 
 
 @pytest.fixture(scope="session")
 def ledger() -> Ledger:
-    return LEDGER
+    return Ledger(Path(os.environ[LEDGER]))
 
 
 @pytest.fixture(scope="session")
@@ -36,5 +45,5 @@ def node() -> Iterator[Client]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The counts of what was executed."""
-    for line in totals(LEDGER.entries):
+    for line in totals(Ledger(Path(os.environ[LEDGER])).entries()):
         terminalreporter.write_line(line)

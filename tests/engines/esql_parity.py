@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -15,28 +16,36 @@ from ewdetect.resolve import ResolvedRule, resolve_rule
 from tests.convert_world import fields, office, pack, source
 from tests.engines.elastic_world import TIME_FIELD, account, indexed, properties
 from tests.engines.elasticsearch.client import Client
-from tests.engines.kibana import alerts, documents, worlds
+from tests.engines.kibana import Alert, alerts, documents, worlds
 from tests.engines.test_spl_parity import case_files
 
 Hit = tuple[int, tuple[str, ...], int]          # number of the case, group values, crossing in ms
 Flows = Sequence[Mapping[str, Any]]
+APART = 400 * 86_400_000_000     # microseconds; no case lasts so long, and no window
 
 
 @cache
 def expected(path: str, rule: str, name: str) -> tuple[Hit, ...]:
     """What the reference engine says of all cases of a file, as the sensor tells them."""
     case_file = next(f for f in case_files() if f.path == path)
-    found = []
-    for number, case in enumerate(case_file.cases):
-        found += reference(number, account(case, name), resolve_rule(pack().rules[rule], pack()))
-    return tuple(sorted(found))
+    return tuple(reference(cases_of(case_file, name), resolve_rule(pack().rules[rule], pack())))
 
 
-def reference(number: int, flows: Flows, resolved: ResolvedRule) -> list[Hit]:
-    """What the reference engine says of one case."""
+def reference(cases: Sequence[Flows], resolved: ResolvedRule) -> list[Hit]:
+    """What the reference engine says of cases. All are read at once, each in a time of its own."""
+    flows = [{**flow, "event.id": f"{number} {flow['event.id']}", "event.start": flow["event.start"] + number * APART}
+             for number, case in enumerate(cases) for flow in case]
+    if not flows:
+        return []
+    first = min(flow["event.start"] for flow in flows) - APART // 2
     with open_flows(flows, office(), source("flow"), fields(), load_orientation()) as engine:
-        return [(number, tuple(str(value) for value in alert.group.values()), alert.crossing // 1000)
-                for alert in engine.alerts(resolved)]
+        found = engine.alerts(resolved)
+    hits = []
+    for alert in found:
+        number = (alert.crossing - first) // APART
+        hits.append((number, tuple(str(value) for value in alert.group.values()),
+                     (alert.crossing - number * APART) // 1000))
+    return sorted(hits)
 
 
 def cases_of(case_file: CaseFile, name: str) -> list[list[dict[str, Any]]]:
@@ -44,21 +53,29 @@ def cases_of(case_file: CaseFile, name: str) -> list[list[dict[str, Any]]]:
     return [account(case, name) for case in case_file.cases]
 
 
-def executed(client: Client, cases: Sequence[Flows], resolved: ResolvedRule, query: Query) -> tuple[list[Hit], int]:
-    """The alerts of all runs of all cases, from one request, and the number of the runs."""
-    assert query.schedule is not None
-    made, length = worlds([indexed(flows, query.source, query.schedule.delay) for flows in cases], query.schedule)
-    index = f"parity-{query.rule.replace('_', '-')}-{query.source.replace('_', '-')}"
-    held = list(documents(made, length, TIME_FIELD[query.source]))
+def executed(client: Client, cases: Sequence[Flows], resolved: ResolvedRule,
+             *queries: Query) -> tuple[list[list[Hit]], int]:
+    """The alerts of all runs of all cases, for each query from one request, and the number of the runs.
+
+    The queries are of one source and have one schedule.
+    """
+    (when,), (name,) = {query.schedule for query in queries}, {query.source for query in queries}
+    assert when is not None
+    made, length = worlds([indexed(flows, name, when.delay) for flows in cases], when)
+    index = f"parity-{os.getpid()}"
+    held = list(documents(made, length, TIME_FIELD[name]))
     client.delete(index)
-    client.create(index, properties(held, query.source))
+    client.create(index, properties(held, name))
     client.load(index, held)
     try:
-        found = alerts(client, query.text, index, made, length)
+        return [_hits(alerts(client, query.text, index, made, length), resolved) for query in queries], len(made)
     finally:
         client.delete(index)
+
+
+def _hits(found: Sequence[Alert], resolved: ResolvedRule) -> list[Hit]:
     keys: Sequence[Key] = plan(resolved)[-1].keys           # type: ignore[union-attr]
-    return sorted((a.case, tuple(_group(key.name, a.row) for key in keys), a.at) for a in found), len(made)
+    return sorted((a.case, tuple(_group(key.name, a.row) for key in keys), a.at) for a in found)
 
 
 def _group(key: str, row: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ewdetect.schedule import Schedule
@@ -106,11 +107,11 @@ def alerts(client: Client, query: str, index: str, made: Sequence[World], length
     found: dict[tuple[Any, ...], Alert] = {}
     rows: dict[int, int] = {}
     for record in answer.records():
-        place = (_milliseconds(record["@timestamp"]) - BEGIN) // length
+        place = (milliseconds(record["@timestamp"]) - BEGIN) // length
         world = made[place]
         rows[place] = rows.get(place, 0) + 1
         assert rows[place] <= MAX_SIGNALS
-        at = _milliseconds(record["@timestamp"]) - world.stretch - length // 2 + world.now
+        at = milliseconds(record["@timestamp"]) - world.stretch - length // 2 + world.now
         identity = (world.case, *_identity(record, world, length, expanded))
         found.setdefault(identity, Alert(world.case, identity, at, record))
     return list(found.values())
@@ -133,6 +134,6 @@ def _identity(record: Mapping[str, Any], world: World, length: int, expanded: Se
     return (own(record["_id"]), record["_index"], *kept)
 
 
-def _milliseconds(text: str) -> int:
-    from datetime import datetime
+def milliseconds(text: str) -> int:
+    """A time of an answer, in ms since 1970."""
     return round(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)

@@ -5,11 +5,13 @@ A row is one rule in one language with one way of context, over all sources.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Entry:
     """One rule as one query. `refused` holds the reasons where there is none; `caveats` says whether it has any."""
 
@@ -25,14 +27,20 @@ class Entry:
     refused: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Ledger:
-    """Collects while the suites run."""
+    """A file of entries, one line each; several processes may add to it."""
 
-    entries: list[Entry] = field(default_factory=list)
+    path: Path
 
     def add(self, entry: Entry) -> None:
-        self.entries.append(entry)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(entry)) + "\n")
+
+    def entries(self) -> list[Entry]:
+        lines = self.path.read_text("utf-8").splitlines()
+        found = [json.loads(line) for line in lines]
+        return sorted(Entry(**{**made, "refused": tuple(made["refused"])}) for made in found)
 
 
 def totals(entries: Iterable[Entry]) -> list[str]:

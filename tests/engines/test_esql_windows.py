@@ -62,9 +62,8 @@ def both(node: Client, histories: Sequence[Sequence[Mapping[str, Any]]], asked: 
          *others: Document) -> tuple[list[Any], list[Any]]:
     """The alerts of Elastic and of the reference engine."""
     rule = resolved(asked, *others)
-    found, _ = executed(node, histories, rule, convert_rule(rule, backend("elastic"), "inline", "esql"))
-    wanted = [hit for n, flows in enumerate(histories) for hit in reference(n, flows, rule)]
-    return found, sorted(wanted)
+    [found], _ = executed(node, histories, rule, convert_rule(rule, backend("elastic"), "inline", "esql"))
+    return found, reference(histories, rule)
 
 
 def agree(node: Client, histories: Sequence[Sequence[Mapping[str, Any]]], asked: Document, *others: Document) -> None:

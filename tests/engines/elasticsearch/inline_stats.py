@@ -13,6 +13,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from tests.engines.elasticsearch.client import Answer, Client
@@ -41,19 +42,19 @@ class Inline:
 
 def run(client: Client, query: str, window: Mapping[str, Any] | None = None) -> Answer:
     """The answer to an ES|QL query of 9.3, from a server of any version. Raises Failed and Unstageable."""
-    if client.version() >= NATIVE:
+    if _version(client) >= NATIVE:
         return client.esql(query, window)
     commands = split(query, "|")
-    made: list[str] = []
-    try:
-        for place, command in enumerate(commands):
-            inline = parse(command)
-            if inline:
-                commands[place] = _stage(client, commands[:place], inline, window, made)
-        return client.esql(" | ".join(commands), window)
-    finally:
-        for index in made:
-            client.delete(index)
+    for place, command in enumerate(commands):
+        inline = parse(command)
+        if inline:
+            commands[place] = _stage(client, commands[:place], inline, window)
+    return client.esql(" | ".join(commands), window)
+
+
+@cache
+def _version(client: Client) -> tuple[int, ...]:
+    return client.version()
 
 
 def split(text: str, separator: str) -> list[str]:
@@ -95,20 +96,18 @@ def _key(text: str) -> tuple[str, str]:
     return text.strip(), text.strip()
 
 
-def _stage(client: Client, prefix: list[str], inline: Inline, window: Mapping[str, Any] | None, made: list[str]) -> str:
+def _stage(client: Client, prefix: list[str], inline: Inline, window: Mapping[str, Any] | None) -> str:
     """Run the aggregation, store its rows in a lookup index, and return the commands that join it."""
     names = [name for name, _ in inline.keys]
     if not names:
         answer = client.esql(" | ".join([*prefix, f"STATS {inline.aggregates}"]), window)
         return _constants(answer)
     computed = [f"EVAL {name} = {expression}" for name, expression in inline.keys if name != expression]
-    key = f"EVAL {KEY} = {_key_expression(names)}"
+    key = f"EVAL {KEY} = {_key_expression(uuid.uuid4().hex, names)}"
     stats = [*prefix, *computed, f"STATS {inline.aggregates} BY {', '.join(names)}", key, f"LIMIT {CUT[1]}"]
     answer = client.esql(" | ".join(stats), window)
     _check(answer, names)
-    index = f"ew-stage-{uuid.uuid4().hex}"
-    _store(client, index, answer, names)
-    made.append(index)
+    index = _store(client, answer, names)
     return " | ".join([*computed, key, f"LOOKUP JOIN {index} ON {KEY}", f"DROP {KEY}"])
 
 
@@ -122,9 +121,9 @@ def _constants(answer: Answer) -> str:
     return f"EVAL {', '.join(assignments)}"
 
 
-def _key_expression(names: list[str]) -> str:
-    """All keys as one string: LOOKUP JOIN of 8.19 joins on one field."""
-    return f'CONCAT("", {SEPARATOR.join(f"TO_STRING({name})" for name in names)})'
+def _key_expression(stage: str, names: list[str]) -> str:
+    """The stage and all keys as one string: LOOKUP JOIN of 8.19 joins on one field."""
+    return f'CONCAT("{stage}|", {SEPARATOR.join(f"TO_STRING({name})" for name in names)})'
 
 
 def _check(answer: Answer, names: list[str]) -> None:
@@ -139,9 +138,18 @@ def _bare(name: str) -> str:
     return name.strip("`") if name.startswith("`") else name
 
 
-def _store(client: Client, index: str, answer: Answer, names: list[str]) -> None:
+def _store(client: Client, answer: Answer, names: list[str]) -> str:
+    """The name of a lookup index that holds the rows. Stages with the same columns share one: a new index is slow."""
     keys = {_bare(name) for name in names}
-    kept = {name: kind for name, kind in answer.columns if name not in keys}
-    types = {name: {"type": "keyword" if kind in ("null", "text") else kind} for name, kind in kept.items()}
+    kept = tuple((name, kind) for name, kind in answer.columns if name not in keys)
+    index = _index(client, kept)
+    client.load(index, [{name: record[name] for name, _ in kept} for record in answer.records()], numbered=False)
+    return index
+
+
+@cache
+def _index(client: Client, columns: tuple[tuple[str, str], ...]) -> str:
+    types = {name: {"type": "keyword" if kind in ("null", "text") else kind} for name, kind in columns}
+    index = f"ew-stage-{uuid.uuid4().hex}"
     client.create(index, types, {"index.mode": "lookup"})
-    client.load(index, [{name: record[name] for name in kept} for record in answer.records()])
+    return index

@@ -66,7 +66,8 @@ def _started(java: Path, home: Path, data: Path) -> Iterator[str]:
 
 def _command(java: Path, home: Path, data: Path, port: int) -> list[str]:
     classpath = os.pathsep.join([str(home / "build" / "classes"), str(home / "lib" / "*")])
-    flags = [f"-Xmx{HEAP}", "-XX:+UseSerialGC", "--enable-native-access=ALL-UNNAMED", "-cp", classpath]
+    quick = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]        # a short life is better spent than on optimizing
+    flags = [f"-Xmx{HEAP}", *quick, "--enable-native-access=ALL-UNNAMED", "-cp", classpath]
     return [str(java), *flags, "org.elasticsearch.node.SingleNode", str(data), str(port)]
 
 

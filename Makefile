@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 LAB := fixtures/recordings/office_lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines mutate check golden docs bench clean
+.PHONY: help demo test test-engines parity mutate check golden docs bench clean
 
 help:   ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
@@ -20,8 +20,13 @@ test: $(READY)   ## the tool's tests, then every rule's own cases
 	$(BIN)/python -m pytest -n auto -q
 	$(BIN)/ewdetect test
 
-test-engines: $(READY)   ## instruments of conversion: a real Elasticsearch, an SPL executor; needs Java 21 and Maven
-	EWDETECT_ENGINES=1 $(BIN)/python -m pytest -q tests/engines
+test-engines: $(READY)   ## run every converted query on a real Elasticsearch and an SPL executor; needs Java 21 and Maven
+	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto -q tests/engines && \
+		$(BIN)/python -m tests.engines.report --check $$ledger
+
+parity: $(READY)   ## the same, and write docs/parity.md anew
+	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto -q tests/engines && \
+		$(BIN)/python -m tests.engines.report $$ledger
 
 mutate: $(READY)   ## break every rule in every way; a case must notice each
 	$(BIN)/ewdetect test --mutate

@@ -1,4 +1,7 @@
-"""Writes docs/parity.md from a ledger: `python -m tests.engines.report LEDGER`. `make parity` runs the suites and this."""
+"""docs/parity.md from a ledger: `python -m tests.engines.report [--check] LEDGER`.
+
+`make parity` runs the suites and writes the page; `make test-engines` runs them and says whether the page is fresh.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,18 @@ from tests.engines.ledger import Entry, Ledger, table, totals
 PAGE = Path(__file__).parents[2] / "docs" / "parity.md"
 HEAD = """# Executed parity
 
-<!-- made by `make parity`; do not edit -->
+<!-- Made by `make parity`. Change what it is made from, not this file. -->
 
-A rule must mean the same in the local engine, in Elastic and in Splunk. So every rule's queries are executed on all cases of
-its test file, and the alerts compared with those of the [reference semantics](semantics.md): the same groups, each episode
-once, none extra. Elastic's queries run on a real Elasticsearch as Kibana runs them, run after run; Splunk's on an
-executor of SPL that was written from Splunk's documentation and knows its limits
-([how](../tests/engines/README.md)). Flows stand in the form of their integrations, and some arrive late.
+A rule must mean the same in the local engine, in Elastic and in Splunk. So every rule's queries are executed on all
+cases of its test file, and the alerts compared with those of the [reference semantics](semantics.md): the same groups,
+each episode once, none extra. Elastic's queries run on a real Elasticsearch as Kibana runs them, run after run.
+Splunk's run on an executor of SPL that was written from Splunk's documentation and knows Splunk's limits. Flows stand
+in the form of their integrations, and some arrive late. [How it works](../tests/engines/README.md).
 
-**exact**: no difference in any case, on any source. **With caveats**: the same, and `convert` says what to mind.
-**Refused**: there is no query, and `convert` says why.
+- **exact**: no difference in any case of any source.
+- **exact, with caveats**: the same, and `convert` says what to mind.
+- **refused**: there is no query, and `convert` says why.
+
 """
 
 
@@ -29,12 +34,18 @@ def page(entries: Sequence[Entry]) -> str:
     """The whole page."""
     head, *rows = table(entries)
     counted = "\n".join(f"- {line}" for line in totals(entries))
-    return f"{HEAD}\n{counted}\n\n{markdown_table(head, rows)}\n"
+    return f"{HEAD}{counted}\n\n{markdown_table(head, rows)}"
 
 
 def main(arguments: Sequence[str]) -> int:
-    PAGE.write_text(page(Ledger(Path(arguments[0])).entries()), encoding="utf-8")
-    return 0
+    made = page(Ledger(Path(arguments[-1])).entries())
+    if "--check" not in arguments:
+        PAGE.write_text(made, encoding="utf-8")
+        return 0
+    fresh = PAGE.is_file() and PAGE.read_text("utf-8") == made
+    if not fresh:
+        print("docs/parity.md is out of date: run `make parity`, and read the diff")
+    return 0 if fresh else 1
 
 
 if __name__ == "__main__":

@@ -358,7 +358,7 @@ _PARSERS: Mapping[str, Callable[[Scanner], nodes.Command]] = MappingProxyType({
     "mvcombine": lambda s: nodes.Mvcombine(s.name()), "rex": _rex, "regex": _regex, "append": _append("append"),
     "appendpipe": _append("appendpipe"), "multisearch": _multisearch, "lookup": _lookup,
     "inputlookup": _inputlookup, "outputlookup": _outputlookup, "collect": _collect, "makeresults": _makeresults,
-    "foreach": _foreach})
+    "foreach": _foreach, "addinfo": lambda s: nodes.Addinfo()})
 _REFUSED: Mapping[str, str] = MappingProxyType({
     "transaction": "it drops open transactions at its limits, and chains are missed",
     "join": "it drops rows of its subsearch above 50000 or 60 s, in silence",

@@ -17,7 +17,7 @@ from ewdetect.convert import backend
 from ewdetect.model import Kind
 from ewdetect.problems import Rejected
 from tests import siem_readers
-from tests.convert_world import converted, pack, predicate, rule
+from tests.convert_world import converted, pack, predicate, rule, flow_part
 from tests.test_convert_elastic import TEXTS, codes, stock
 
 
@@ -55,7 +55,7 @@ def test_one_line() -> None:
 
 
 def test_search_ignores_case_and_keeps_missing_fields() -> None:
-    test = siem_readers.spl(converted(rule({"network.state": "NEW"}, "not selection"), "spl").text)
+    test = siem_readers.spl(flow_part(converted(rule({"network.state": "NEW"}, "not selection"), "spl").text, "spl"))
     record = {"index": "ewdetect", "sourcetype": "ewdetect:flow"}
     assert test(record)
     assert not test({**record, "network.state": "New"})

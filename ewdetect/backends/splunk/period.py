@@ -74,14 +74,10 @@ def true_of_nothing(thresholds: Sequence[Threshold]) -> bool:
 
 def caveats(stages: Sequence[Stage], run: Run, rule: str) -> tuple[str, ...]:
     """What must be known to run the search."""
-    windows = [stage for stage in stages if isinstance(stage, Window)]
     upper = [stage for stage in stages if not isinstance(stage, Selection)]
     said = [f"Run it every {run.period} s over the time range from {run.earliest} s to {run.latest} s ago: it reports "
             f"what crosses in the {run.period} s before {run.delay} s ago, each once. By hand it reports the same part "
             "of its time range, and nothing over all time; to hunt over more, take the `addinfo` and the `where` "
             f"behind it away{', and let the range begin earlier by the window' if upper else ''}.",
             f"The macro `{filter_macro(rule)}` must exist; its definition is `search *` until a site tunes it."]
-    if any(true_of_nothing(stage.thresholds) for stage in windows):
-        said.append("The condition also holds without any flow: a group that was silent for longer than the time range "
-                    "may alert again.")
     return tuple(said)

@@ -15,7 +15,15 @@ from ewdetect.backends.predicate import Setting, Target
 from ewdetect.backends.splunk import context as enrichment
 from ewdetect.backends.splunk.columns import Reader
 from ewdetect.backends.splunk.events import WEIGHT, commands, events_of, reader_of, setting_of
-from ewdetect.backends.splunk.period import MORE, caveats, filter_macro, guard, run_of, schedule_of
+from ewdetect.backends.splunk.period import (
+    MORE,
+    caveats,
+    filter_macro,
+    guard,
+    run_of,
+    schedule_of,
+    true_of_nothing,
+)
 from ewdetect.backends.splunk.rows import Column, Commands, Inputs, quoted
 from ewdetect.backends.splunk.stages import is_first, seconds, steps, window
 from ewdetect.plan import Key, Selection, Stage, Steps, Window, plan
@@ -30,13 +38,14 @@ CANNOT: Mapping[str, str] = {
     "several distinct aliases": "two steps are compared by the least and the greatest of one value",
     "distinct over more than two steps": "only two steps can be compared",
     "name of a key": "a column's name can hold letters, digits, `_`, `.`, `-` and blanks",
-    "reserved name of a key": "Splunk or Enterprise Security gives this name a meaning of its own",
+    "condition that silence fulfils": "whether it held before is a question about all time, and a run looks back over a part",
+    "reserved name of a key": "an alert has a column of this name, or Enterprise Security takes it for a risk",
 }
 _WINDOWED = ("count", "distinct", "sum", "temporal")
 _NAME = re.compile(r"[A-Za-z][\w.\- ]*")
-# Splunk's default fields, our own columns, and the names by which results override every risk of a detection.
-_RESERVED = frozenset(("source", "sourcetype", "host", "index", "linecount", "punct", "splunk_server", "timestamp", "value",
-                       "window_start", "window_end", "risk_object", "risk_object_type", "risk_score", "risk_message"))
+# Our own columns, and the names by which results override every risk of a detection.
+_RESERVED = frozenset(("value", "window_start", "window_end", "risk_object", "risk_object_type", "risk_score",
+                       "risk_message"))
 _TRIAGE = ("source.ip", "destination.ip", "destination.port")
 _TEXTS = "Addresses group by their text, letters aside: the sensor must spell an IPv6 address in one way."
 _MEMORY = ("`mvexpand` cuts its result at max_mem_usage_mb of limits.conf (500 MB by default) and says so in the job: "
@@ -95,6 +104,8 @@ def _constructs(stage: Stage) -> Iterator[str]:
         yield "reserved name of a key"
     if isinstance(stage, Window) and stage.measure.function not in _WINDOWED:
         yield stage.measure.function
+    if isinstance(stage, Window) and true_of_nothing(stage.thresholds):
+        yield "condition that silence fulfils"
     if isinstance(stage, Steps) and len(stage.distinct) > 1:
         yield "several distinct aliases"
     if isinstance(stage, Steps) and stage.distinct and len(stage.inputs) != 2:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from tests.engines.spl.errors import SplError, SplSyntaxError, Undocumented, UnknownSpl
 from tests.engines.spl.nodes import Call
-from tests.engines.spl.times import strftime
+from tests.engines.spl.times import strftime, strptime
 from tests.engines.spl.values import (
     Number,
     Value,

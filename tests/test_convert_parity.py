@@ -27,13 +27,13 @@ from tests.convert_world import (
     canonical,
     converted,
     document,
+    flow_part,
     network,
     office,
     pack,
     raw_flows,
     rule,
     source,
-    flow_part,
 )
 
 PROBES: Mapping[str, Any] = {

@@ -17,7 +17,7 @@ from ewdetect.convert import backend
 from ewdetect.model import Kind
 from ewdetect.problems import Rejected
 from tests import siem_readers
-from tests.convert_world import converted, pack, predicate, rule, flow_part
+from tests.convert_world import converted, flow_part, pack, predicate, rule
 from tests.test_convert_elastic import TEXTS, codes, stock
 
 

@@ -89,6 +89,12 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
     return _vocabulary(_read(root / f"{shared}.yml"), _read(path))
 
 
+def shared_block(shared: str, key: str) -> Mapping[str, str]:
+    """One of our blocks of `mappings/<shared>.yml`, where no source is at hand."""
+    found: Mapping[str, str] = _read(content_root() / "mappings" / f"{shared}.yml").data["ewdetect"][key]
+    return found
+
+
 def _read(path: Path) -> Document:
     document = read_documents(path)[0]
     pipeline = {key: value for key, value in document.data.items() if key != "ewdetect"}

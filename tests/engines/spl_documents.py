@@ -53,7 +53,7 @@ def _told(name: str, flow: Flow, values: Mapping[str, Any]) -> bool:
     """Whether the raw values mean the outcome that the flow has."""
     spec = source(name).fields["flow.outcome"]
     found = next((c.result for c in spec.cases if all(holds(t, values) for t in c.terms)), spec.otherwise)
-    return found == flow["flow.outcome"]
+    return bool(found == flow["flow.outcome"])
 
 
 def _zeek(flow: Flow, number: int) -> dict[str, Any] | None:

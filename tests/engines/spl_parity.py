@@ -117,15 +117,16 @@ def runs(search: Saved, starts: Sequence[Decimal], delay: int) -> Iterator[int]:
 def replay(search: Saved, events: Sequence[Event], starts: Sequence[Decimal], delay: int, name: str,
            lookups: Mapping[str, Lookup], seed: int | None = 7) -> tuple[int, list[Hit]]:
     """How many executions there were, and the alerts of all of them."""
-    executions, hits = 0, []
+    executions = 0
+    hits: list[Hit] = []
     for now in runs(search, starts, delay):
         earliest, latest = relative(search.earliest, now), relative(search.latest, now)
         there = [e.fields for e in events if e.seen <= now and earliest <= e.fields["_time"] < latest]
         executions += 1
-        for row in run(search.search, there, lookups=lookups, macros=search.macros, datamodels=models(name),
-                       earliest=earliest, latest=latest, now=now, shuffle=seed):
-            hits.append((tuple(str(row[c]) for c in search.columns), int(row["window_end"] * SECOND),
-                         float(row["value"])))
+        rows = run(search.search, there, lookups=lookups, macros=search.macros, datamodels=models(name),
+                   earliest=earliest, latest=latest, now=now, shuffle=seed)
+        hits += [(tuple(str(row[c]) for c in search.columns), int(row["window_end"] * SECOND), float(row["value"]))
+                 for row in rows]
     return executions, sorted(hits)
 
 

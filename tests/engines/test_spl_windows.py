@@ -189,6 +189,18 @@ def test_microseconds_count() -> None:
         assert found == wanted and len(found) == alerts
 
 
+def test_an_episode_that_began_before_the_range_does_not_alert_anew() -> None:
+    """Two hours of a flow a minute are one alert, though every later run sees the condition hold from its left edge on."""
+    flows = [flow(n, n * MINUTE) for n in range(120)]
+    for kind, field, threshold in (("event_count", {}, 3), ("value_count", {"field": "destination.ip"}, 1)):
+        found, wanted = both(flows, 0, correlation("steady", kind, ["any"], f"{T}s", group_by=["source.ip"],
+                                                   condition={"gte": threshold} | field), ANY)
+        assert found == wanted and len(found) == 1
+    quiet = event_rule("quiet", {"network.scope": "internal"}) | {
+        "ewdetect": {"suppress": {"by": ["source.ip"], "for": f"{T}s"}}}
+    assert len(both(flows, 0, quiet)[0]) == 1
+
+
 # ---------------------------------------------------------------- refusals
 
 BASE: Mapping[str, Any] = {"group_by": ["source.ip"]}

@@ -75,4 +75,5 @@ class Reader:
                                 self._place(), fix)])
 
     def _place(self) -> Location:
-        return self.resolved.rule.document.at("correlation" if self.resolved.rule.kind is Kind.CORRELATION else "ewdetect")
+        rule = self.resolved.rule
+        return rule.document.at("correlation" if rule.kind is Kind.CORRELATION else "ewdetect")

@@ -39,5 +39,5 @@ def _name(name: str) -> str:
 
 
 def _value(value: Value) -> str:
-    """Booleans are 1 and 0: the user interface writes them so, and a value that differs would hide every later default."""
+    """Booleans are 1 and 0: the user interface writes them so, and another spelling would hide every later default."""
     return str(int(value)) if isinstance(value, bool | int) else one_line(value)

@@ -1,7 +1,7 @@
 """A query as Splunk deploys it: a saved search for Enterprise Security, and the macro that a site tunes it with.
 
 The keys are those of savedsearches.conf.spec 9.2, and for Enterprise Security those that splunk/contentctl-ng 1.1.1
-writes. One stanza serves both: without Enterprise Security the `action.` keys of it do nothing, and the alert is listed.
+writes. One stanza serves both: without Enterprise Security its `action.` keys do nothing, and the alert is listed.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def late(setting: Setting) -> frozenset[str]:
     if setting.context != "enriched":
         return frozenset()
     return frozenset(target for name, target in setting.names.items()
-                     if name in _DERIVED or setting.fields.get(name) and setting.fields[name].origin == "context")
+                     if name in _DERIVED or (setting.fields.get(name) and setting.fields[name].origin == "context"))
 
 
 def commands(used: Collection[str], setting: Setting) -> Commands:

@@ -13,6 +13,7 @@ from typing import Any
 from sigma.conditions import ConditionOR
 
 from ewdetect.backends import predicate
+from ewdetect.backends.context import SIDES
 from ewdetect.backends.predicate import Condition, Setting, Target
 from ewdetect.backends.splunk import context
 from ewdetect.backends.splunk.columns import Reader
@@ -124,7 +125,7 @@ def _summaries(events: Sequence[Event], used: Collection[str], after: Collection
     """`tstats` over the dataset, fields under their short names, and what is missing as null."""
     model = setting.vocabulary.model
     dataset = model["dataset"].rpartition(".")[2]
-    addresses = {setting.names[f"{side}.ip"] for side in context.SIDES}
+    addresses = {setting.names[f"{side}.ip"] for side in SIDES}
     fields = sorted((set(used) | addresses) - set(after) - record_fields(setting))
     lower = {setting.names[n] for n, letters in setting.vocabulary.letters.items() if letters == "lower"}
     weak = [summarised(without(e.found.tree, after), lower | record_fields(setting)) for e in events]

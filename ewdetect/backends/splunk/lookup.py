@@ -1,4 +1,4 @@
-"""The network context as a lookup table of Splunk: a CSV of disjoint networks, and the stanza that reads it.
+"""The network context as a lookup table of Splunk: a CSV of disjoint networks.
 
 Splunk takes the first matching row in file order and knows no longest prefix (transforms.conf.spec); networks that
 do not overlap need neither. An address has one row or none, and none means the defaults.
@@ -12,10 +12,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ewdetect.backends.context import apart_from_groups
-from ewdetect.backends.splunk.conf import Stanza
+from ewdetect.backends.vocabulary import shared_block
 from ewdetect.network import IPNetwork, Network, pieces
 
 Row = tuple[IPNetwork, Mapping[str, Any]]
+
+
+def context_table(network: Network) -> str:
+    """The table of a network, under the columns that mappings/cim.yml names."""
+    names = shared_block("cim", "lookup")
+    return lookup_csv(network, names["key"], names["inside"])
 
 
 def lookup_csv(network: Network, key: str, inside: str) -> str:
@@ -30,12 +36,6 @@ def lookup_csv(network: Network, key: str, inside: str) -> str:
     for cidr, said in _rows(network):
         writer.writerow([str(cidr), _cell(said["inside"]), *(_cell(said.get(name)) for name in attributes)])
     return made.getvalue()
-
-
-def transforms(name: str, key: str, filename: str) -> Stanza:
-    """The stanza of transforms.conf. One match is all there is."""
-    return Stanza(name, {"filename": filename, "match_type": f"CIDR({key})", "max_matches": 1,
-                         "case_sensitive_match": True})
 
 
 def _rows(network: Network) -> Iterator[Row]:
@@ -54,11 +54,14 @@ def _rest(cidr: IPNetwork, taken: list[IPNetwork]) -> list[IPNetwork]:
     """What of a network is in none of its parts."""
     left = [cidr]
     for part in taken:
-        left = [piece for one in left for piece in (
-            list(one.address_exclude(part)) if part.subnet_of(one) else [one])]    # type: ignore[arg-type]
-        if part == cidr:
-            return []
+        left = [piece for one in left for piece in _but(one, part)]
     return left
+
+
+def _but(cidr: IPNetwork, part: IPNetwork) -> list[IPNetwork]:
+    if not part.overlaps(cidr):
+        return [cidr]
+    return [] if part == cidr else list(cidr.address_exclude(part))     # type: ignore[arg-type]
 
 
 def _cell(value: Any) -> str:

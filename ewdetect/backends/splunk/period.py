@@ -31,9 +31,9 @@ class Run:
 
 
 def schedule_of(stages: Sequence[Stage], setting: Setting) -> Schedule:
-    """The schedule, with the data model's own delay. Where less can be an alert, the episode before must be seen too."""
+    """The schedule, with the data model's own delay. Where less can be an alert, the window before is needed too."""
     plain = schedule(stages, setting.source)
-    wider = any(not set(t.operator for t in stage.thresholds) <= set(MORE) for stage in stages
+    wider = any(not {t.operator for t in stage.thresholds} <= set(MORE) for stage in stages
                 if isinstance(stage, Window))
     model = setting.vocabulary.model
     return replace(plain, window=plain.window * (2 if wider else 1),

@@ -41,5 +41,5 @@ class SplunkBackend:
         return predicate.Target(cls.name, dialect, shared, siem, cls.cannot, SplPrinter)
 
     def content(self, resolved: ResolvedRule, query: Query) -> str:
-        """The stanzas of savedsearches.conf and macros.conf that deploy the query, for Enterprise Security or without it."""
+        """The stanzas of savedsearches.conf and macros.conf that deploy the query, in Enterprise Security or not."""
         return content.content(resolved, query, self.target(query.dialect))

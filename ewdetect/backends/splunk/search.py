@@ -38,7 +38,7 @@ CANNOT: Mapping[str, str] = {
     "several distinct aliases": "two steps are compared by the least and the greatest of one value",
     "distinct over more than two steps": "only two steps can be compared",
     "name of a key": "a column's name can hold letters, digits, `_`, `.`, `-` and blanks",
-    "condition that silence fulfils": "whether it held before is a question about all time, and a run looks back over a part",
+    "condition that silence fulfils": "whether it held before is a question about all time, and a run has a part of it",
     "reserved name of a key": "an alert has a column of this name, or Enterprise Security takes it for a risk",
 }
 _WINDOWED = ("count", "distinct", "sum", "temporal")
@@ -50,8 +50,8 @@ _TRIAGE = ("source.ip", "destination.ip", "destination.port")
 _TEXTS = "Addresses group by their text, letters aside: the sensor must spell an IPv6 address in one way."
 _MEMORY = ("`mvexpand` cuts its result at max_mem_usage_mb of limits.conf (500 MB by default) and says so in the job: "
            "it has up to two rows for each {what} of the time range.")
-_LOOKUP = ("The lookup `{name}` must hold the same network, as docs/splunk.md says; beyond max_memtable_bytes of limits.conf "
-           "(25 MB) Splunk reads it from disk.")
+_LOOKUP = ("The lookup `{name}` must hold the same network, as docs/splunk.md says; beyond max_memtable_bytes of "
+           "limits.conf (25 MB) Splunk reads it from disk.")
 _MODEL = ("The macro `ewdetect_summaries` must exist; its definition is `summariesonly=false allow_old_summaries=true` "
           "until a site knows that its summaries are complete.")
 _AGREE = "Flows of one second that agree in every field that the rule reads are one alert."

@@ -21,9 +21,9 @@ MACROS_TEXT = {
     "smb_filter": "search *"}
 
 
-LOOKUPS = {"ewdetect_context": Lookup([{name: "false" for name in ("inside", *context_fields())} | {
+LOOKUPS = {"ewdetect_context": Lookup([dict.fromkeys(("inside", *context_fields()), "false") | {
     "cidr": "10.30.0.250/32", "inside": "true", "is_decoy": "true"},
-    {name: "" for name in ("inside", *context_fields())} | {"cidr": "10.0.0.0/8", "inside": "true"}],
+    dict.fromkeys(("inside", *context_fields()), "") | {"cidr": "10.0.0.0/8", "inside": "true"}],
     {"cidr": "CIDR"}, max_matches=1)}
 
 

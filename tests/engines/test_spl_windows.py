@@ -193,7 +193,7 @@ def test_microseconds_count() -> None:
 
 
 def test_an_episode_that_began_before_the_range_does_not_alert_anew() -> None:
-    """Two hours of a flow a minute are one alert, though the condition holds from the left edge of each later run on."""
+    """Two hours of a flow a minute are one alert, though the condition holds at the left edge of each later run."""
     flows = [flow(n, n * MINUTE) for n in range(120)]
     for kind, field, threshold in (("event_count", {}, 3), ("value_count", {"field": "destination.ip"}, 1)):
         found, wanted = both(flows, 0, correlation("steady", kind, ["any"], f"{T}s", group_by=["source.ip"],

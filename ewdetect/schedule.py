@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from ewdetect.flows import Source
 from ewdetect.plan import Selection, Stage, Window, seconds
 
-SHORTEST, LONGEST = 300, 3600       # a SIEM's usual least interval, and the longest that an alert may wait
+# From a SIEM's usual least interval to the longest that an alert may wait. Each divides an hour, as cron must.
+_PERIODS = (300, 360, 600, 720, 900, 1200, 1800, 3600)
+SHORTEST, LONGEST = _PERIODS[0], _PERIODS[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Schedule:
 
 
 def schedule(stages: Sequence[Stage], source: Source) -> Schedule:
-    """The schedule of a rule's stages on one source: a quarter of the last window, within the two bounds."""
+    """The schedule of a rule's stages on one source: the greatest period up to a quarter of the last window."""
     delay = source.traits.delay
     return Schedule(_period(stages[-1]), _window(stages), 0 if delay == "0s" else seconds(delay))
 
@@ -33,17 +35,13 @@ def schedule(stages: Sequence[Stage], source: Source) -> Schedule:
 def _period(last: Stage) -> int:
     if isinstance(last, Selection) or _at_first(last):
         return SHORTEST
-    return min(max(_whole_minutes(last.timespan // 4_000_000), SHORTEST), LONGEST)
+    return max(period for period in _PERIODS if period <= max(last.timespan // 4_000_000, SHORTEST))
 
 
 def _at_first(stage: Stage) -> bool:
     """Whether one flow is enough, so that a long window delays nothing: suppression is such a window."""
     return (isinstance(stage, Window) and stage.measure.function == "count"
             and all(t.operator == "gte" and t.value <= 1 for t in stage.thresholds))
-
-
-def _whole_minutes(spell: int) -> int:
-    return spell // 60 * 60
 
 
 def _window(stages: Sequence[Stage]) -> int:

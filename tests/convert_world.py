@@ -87,9 +87,16 @@ def converted(asked: Rule, dialect: str, source_name: str = "flow", context: str
 
 def predicate(asked: Rule, dialect: str, **how: Any) -> str:
     """The part of the query after the source's own conditions."""
-    text = converted(asked, dialect, **how).text
+    text = flow_part(converted(asked, dialect, **how).text, dialect)
     own = ' AND sourcetype="ewdetect:flow" AND ' if dialect == "spl" else " AND "
     return text.partition(own)[2].partition(" | KEEP")[0]
+
+
+def flow_part(text: str, dialect: str) -> str:
+    """The part of a query that tests single flows: of a Splunk search, its last `search` command."""
+    if dialect != "spl":
+        return text
+    return [command for command in text.split(" | ") if command.startswith("search ")][-1]
 
 
 # ---------------------------------------------------------------- flows
@@ -208,7 +215,7 @@ def _enriched(siem: str, name: str) -> str:
     if name.startswith("network."):
         return "ew_" + name.removeprefix("network.")
     side, _, attribute = name.partition(".")
-    return {"source": "src", "destination": "dest"}[side] + "_" + {"criticality": "priority"}.get(attribute, attribute)
+    return {"source": "ew_src", "destination": "ew_dest"}[side] + "_" + attribute
 
 
 def _five(flow: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Writes what tests compare with and people review.
 
 tests/golden/<dialect>/<source>/<context>/<rule>.txt is what the pack's rules convert to;
-tests/golden/elastic_rules the detection rules around them, with texts line by line;
+tests/golden/elastic_rules the detection rules around them, with texts line by line; tests/golden/splunk_rules the
+saved searches around those of Suricata (raw events) and Zeek (data model);
 mappings/<source>/sample.flows.jsonl what raw records become; tests/golden/cli what the
 command line prints; tests/golden/shared_data.txt what ../shared/data shows; docs/stock_converters.md what the official
 converters make of rules about flows.
@@ -23,6 +24,7 @@ from tests.convert_world import DIALECTS, ROOT, SOURCES, converted, pack
 from tests.elastic_rules import golden_rules
 from tests.faults.page import golden_page
 from tests.samples import golden_samples
+from tests.splunk_rules import golden_saved_searches
 from tests.test_cli import golden_cli
 from tests.test_shared_data import GOLDEN as SHARED_TABLE
 from tests.test_shared_data import table
@@ -31,12 +33,14 @@ from tests.world import SHARED
 GOLDEN = ROOT / "tests" / "golden"
 CORRELATED = ("esql", "spl")          # the dialects that correlations convert to
 FOLDERS = {"lucene": "elastic", "esql": "esql", "spl": "splunk"}
+SAVED = "splunk_rules"
 
 
 def golden_files() -> Iterator[tuple[Path, str]]:
     """Every golden file and what must stand in it."""
     yield from golden_queries()
     yield from golden_rules(GOLDEN)
+    yield from golden_saved_searches(GOLDEN / SAVED)
     yield from golden_samples()
     yield from golden_cli()
     yield from golden_page()
@@ -58,7 +62,7 @@ def golden_queries() -> Iterator[tuple[Path, str]]:
 
 
 def write() -> None:
-    for folder in (*FOLDERS.values(), "elastic_rules"):
+    for folder in (*FOLDERS.values(), "elastic_rules", SAVED):
         shutil.rmtree(GOLDEN / folder, ignore_errors=True)
     for path, text in golden_files():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +73,7 @@ def stale() -> list[Path]:
     """The golden files that are missing, differ, or belong to no rule."""
     expected = dict(golden_files())
     there = {path for folder in FOLDERS.values() for path in (GOLDEN / folder).rglob("*.txt")}
-    there |= set((GOLDEN / "elastic_rules").rglob("*.json"))
+    there |= set((GOLDEN / "elastic_rules").rglob("*.json")) | set((GOLDEN / SAVED).rglob("*.conf"))
     changed = {path for path, text in expected.items() if not path.exists() or path.read_text("utf-8") != text}
     return sorted(changed | (there - expected.keys()))
 

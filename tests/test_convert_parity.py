@@ -27,6 +27,7 @@ from tests.convert_world import (
     canonical,
     converted,
     document,
+    flow_part,
     network,
     office,
     pack,
@@ -143,7 +144,7 @@ def differences(asked: Rule, name: str, dialect: str, context: str, where: str =
     """How many flows match, and those on which the query and the rule disagree."""
     place = office() if where == "office" else network(SMALL)
     text = converted(asked, dialect, source_name=name, context=context, where=place).text
-    query, meaning = getattr(siem_readers, dialect)(text), means(asked)
+    query, meaning = getattr(siem_readers, dialect)(flow_part(text, dialect)), means(asked)
     wrong, hits = [], 0
     for raw, flow in world(name, where):
         expected = meaning(flow)

@@ -13,11 +13,14 @@ from sigma.conversion.state import ConversionState
 from sigma.types import SigmaNumber, SigmaString, SpecialChars
 
 from ewdetect.backends.splunk.spl import SplPrinter
-from ewdetect.convert import backend
+from ewdetect.backends.vocabulary import start_of
+from ewdetect.convert import backend, convert_rule
 from ewdetect.model import Kind
 from ewdetect.problems import Rejected
+from ewdetect.resolve import resolve_rule
+from ewdetect.yamlfile import dump, parse_documents
 from tests import siem_readers
-from tests.convert_world import converted, pack, predicate, rule
+from tests.convert_world import converted, flow_part, office, pack, predicate, rule, source
 from tests.test_convert_elastic import TEXTS, codes, stock
 
 
@@ -55,7 +58,7 @@ def test_one_line() -> None:
 
 
 def test_search_ignores_case_and_keeps_missing_fields() -> None:
-    test = siem_readers.spl(converted(rule({"network.state": "NEW"}, "not selection"), "spl").text)
+    test = siem_readers.spl(flow_part(converted(rule({"network.state": "NEW"}, "not selection"), "spl").text, "spl"))
     record = {"index": "ewdetect", "sourcetype": "ewdetect:flow"}
     assert test(record)
     assert not test({**record, "network.state": "New"})
@@ -97,6 +100,43 @@ def test_every_refusal_has_a_reason() -> None:
 def test_base_rules_are_refused() -> None:
     base = next(r for r in pack().rules.values() if r.kind is Kind.EVENT and not r.alerts)
     assert codes(base, "spl") == {"convert/unsupported"}
+
+
+@pytest.mark.parametrize("start", ["flow.start", {"field": "flow.start"}, {"field": "a", "format": ""},
+                                   {"field": "a", "format": "%s", "more": 1}])
+def test_a_start_without_its_format_is_a_problem(start: Any) -> None:
+    body = {"name": "x", "transformations": [], "ewdetect": {"start": start}}
+    document = parse_documents(dump(body), "splunk.yml")[0]
+    with pytest.raises(Rejected) as caught:
+        start_of(document)
+    assert caught.value.problems[0].code == "mapping/bad-start" and caught.value.problems[0].location
+
+
+@pytest.mark.parametrize(("source_name", "selection", "word"), [
+    ("zeek_conn", {"flow.outcome": "failed"}, "conn_state is no field"),
+    ("zeek_conn", {"source.bytes|gte": 5}, "bytes_in and bytes_out count"),
+    ("zeek_conn", {"icmp.type": 8}, "icmp_type"),
+    ("suricata_eve", {"destination.port": 22}, "the time at which Suricata wrote the flow"),
+    ("flow", {"flow.outcome": "established"}, "nothing of answers")])
+def test_what_the_data_model_lacks_is_refused_with_the_reason(source_name: str, selection: Any, word: str) -> None:
+    asked = rule(selection)
+    resolved = resolve_rule(asked, pack(), source(source_name), office())
+    with pytest.raises(Rejected) as caught:
+        convert_rule(resolved, backend("splunk"), "inline", "tstats")
+    [problem] = caught.value.problems
+    assert problem.code == "convert/unsupported" and word in problem.message
+
+
+def test_tstats_asks_only_what_is_exact_there() -> None:
+    """No network, no NOT, no presence before BY; all of it again behind it."""
+    asked = rule({"destination.port": [22, 445], "network.transport": "tcp", "source.ip|cidr": "10.0.0.0/8"},
+                 "selection and not other", other={"source.port": 22})
+    resolved = resolve_rule(asked, pack(), source("flow"), office())
+    text = convert_rule(resolved, backend("splunk"), "inline", "tstats").text
+    where, _, rest = text.partition(" where ")[2].partition(" by _time span=1s ")
+    assert where == ('sourcetype="ewdetect:flow" AND All_Traffic.dest_port IN (22, 445) '
+                     'AND All_Traffic.transport="tcp"')
+    assert 'src="10.0.0.0/8"' in rest and "NOT src_port=22" in rest and "dest_port=if(dest_port=0,null()" in rest
 
 
 def test_unknown_target() -> None:

@@ -63,12 +63,17 @@ def _apart(cidr: IPNetwork, group: IPNetwork) -> list[IPNetwork]:
     return [] if cidr.subnet_of(group) else list(cidr.address_exclude(group))  # type: ignore[arg-type]
 
 
+def apart_from_groups(*cidrs: IPNetwork) -> list[IPNetwork]:
+    """What of networks are addresses of hosts."""
+    left = list(cidrs)
+    for group in _GROUPS:
+        left = [part for cidr in left for part in _apart(cidr, group)]
+    return left
+
+
 def internal_cidrs(network: Network) -> tuple[IPNetwork, ...]:
     """The addresses that count as inside for `network.scope`."""
-    cidrs = list(cidrs_where(network, "is_internal", [True]))
-    for group in _GROUPS:
-        cidrs = [part for cidr in cidrs for part in _apart(cidr, group)]
-    return tuple(cidrs)
+    return tuple(apart_from_groups(*cidrs_where(network, "is_internal", [True])))
 
 
 @dataclass

@@ -200,7 +200,9 @@ def _check_names(rule: SigmaRule, findings: Findings, setting: Setting) -> None:
     names, made = setting.names, setting.target.printer()
     for asked in items_of(rule.detection.detections.values()):
         for name in _names(asked):
-            if name not in names and not {name, asked.field} & findings.refused:
+            if name not in names and name in setting.vocabulary.cannot:
+                findings.refuse("convert/unsupported", cannot_say(name, setting), name, "use another target or source")
+            elif name not in names and not {name, asked.field} & findings.refused:
                 fix = "map it there, or use another source" if name in setting.fields else suggest(name, sorted(names))
                 findings.refuse("convert/unmapped-field", f"{setting.vocabulary.path} has no name for `{name}`",
                                 name, fix)
@@ -208,6 +210,12 @@ def _check_names(rule: SigmaRule, findings: Findings, setting: Setting) -> None:
             construct = made.unsayable(value) if isinstance(value, SigmaString) else None
             if construct:
                 _refuse(findings, setting.target, construct, asked.field)
+
+
+def cannot_say(name: str, setting: Setting) -> str:
+    """The sentence that refuses a field which the SIEM does not hold."""
+    target = setting.target
+    return f"{target.name} ({target.dialect}) cannot say `{name}`: {setting.vocabulary.cannot[name]}"
 
 
 def _names(asked: SigmaDetectionItem) -> Iterator[str]:

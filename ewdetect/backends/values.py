@@ -46,6 +46,8 @@ class SourceValues(DetectionItemTransformation):
 
     def apply_detection_item(self, detection_item: SigmaDetectionItem) -> Any:
         name = detection_item.field or ""
+        if name in self.vocabulary.cannot:
+            return None         # it stays, and is refused with its reason
         if name == OUTCOME and OUTCOME not in self.vocabulary.fields:
             made = self._outcome(detection_item)
         elif name in self.vocabulary.values:

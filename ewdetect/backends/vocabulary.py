@@ -30,7 +30,10 @@ class Vocabulary:
     `values` a field and value to other conditions. `guarded` are fields that need their `when` and `unless` of
     source.yml, because the SIEM has them unprocessed. `sides` are templates of the enriched context's names.
     `sums` are fields that only a sum of others gives, missing where one of them is. `content` is what a whole rule
-    says of the source: the types of its fields, its name, what fills it.
+    says of the source: the types of its fields, its name, what fills it. `cannot` says of a field why the
+    SIEM has none for it. Splunk alone has `start` (the field that holds the time of a flow, and its strptime format;
+    empty where `_time` is that time), `columns` (the names of an alert's columns), `lookup` (the context's table) and
+    `model` (a data model and how it marks what is missing).
     """
 
     path: str
@@ -48,6 +51,11 @@ class Vocabulary:
     limits: Mapping[str, Mapping[str, int]]
     caveats: tuple[str, ...]
     content: Mapping[str, Any]
+    cannot: Mapping[str, str]
+    start: Mapping[str, str]
+    columns: Mapping[str, str]
+    lookup: Mapping[str, str]
+    model: Mapping[str, Any]
 
     def names(self, fields: Mapping[str, Field], enriched: bool) -> Mapping[str, str]:
         """Canonical name → the SIEM's, with the context's names where the SIEM fills them."""
@@ -91,6 +99,12 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
     return _vocabulary(_read(root / f"{shared}.yml"), _read(path))
 
 
+def shared_block(shared: str, key: str) -> Mapping[str, str]:
+    """One of our blocks of `mappings/<shared>.yml`, where no source is at hand."""
+    found: Mapping[str, str] = _read(content_root() / "mappings" / f"{shared}.yml").data["ewdetect"][key]
+    return found
+
+
 def _read(path: Path) -> Document:
     document = read_documents(path)[0]
     pipeline = {key: value for key, value in document.data.items() if key != "ewdetect"}
@@ -121,8 +135,20 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
         raw=merged("raw"), values=merged("values"), guarded=frozenset(listed("guarded")),
         sums={name: tuple(parts) for name, parts in merged("sums").items()}, keep=listed("keep"),
         limits=merged("limits"), caveats=listed("caveats"),
-        content={**merged("content"), "types": {**_types(ours[0]), **_types(ours[1])}})
+        content={**merged("content"), "types": {**_types(ours[0]), **_types(ours[1])}}, start=start_of(own),
+        cannot={name: why for name, why in merged("cannot").items() if name not in fields},
+        columns=merged("columns"), lookup=merged("lookup"), model=merged("model"))
 
 
 def _types(ours: Mapping[str, Any]) -> Mapping[str, str]:
     return (ours.get("content") or {}).get("types") or {}
+
+
+def start_of(own: Document) -> Mapping[str, str]:
+    """How a flow's time is read. Raises Rejected for anything but a field and a format."""
+    start = (own.data.get("ewdetect") or {}).get("start") or {}
+    if start and not (isinstance(start, dict) and start.keys() == {"field", "format"}
+                      and all(isinstance(value, str) and value for value in start.values())):
+        raise Rejected([Problem("mapping/bad-start", "`start` needs a `field` and its `format`, both texts",
+                                own.at("ewdetect", "start"), 'write `start: {field: …, format: "%Y-…"}`')])
+    return start

@@ -75,6 +75,13 @@ def cidrs_where(network: Network, attribute: str, values: Iterable[Any]) -> tupl
     return tuple(sorted(found, key=lambda cidr: (cidr.version, int(cidr.network_address))))
 
 
+def pieces(network: Network) -> Iterator[tuple[IPNetwork, Mapping[str, Any]]]:
+    """The segments as networks that do not overlap, with what each address in them is."""
+    for segment in segments(network):
+        for cidr in _cidrs(segment):
+            yield cidr, segment.attributes
+
+
 def values_of(network: Network, attribute: str) -> tuple[Any, ...]:
     """All values that `attribute` has somewhere, in order, its default included. Raises KeyError as cidrs_where."""
     found = {layer.attributes[attribute] for layer in layers_of(network) if attribute in layer.attributes}

@@ -17,7 +17,7 @@ from tests.convert_world import fields, office, pack, source
 from tests.engines.elastic_world import TIME_FIELD, account, indexed, properties
 from tests.engines.elasticsearch.client import Client
 from tests.engines.kibana import Alert, alerts, documents, worlds
-from tests.engines.test_spl_parity import case_files
+from tests.engines.spl_parity import case_files
 
 Hit = tuple[int, tuple[str, ...], int]          # number of the case, group values, crossing in ms
 Flows = Sequence[Mapping[str, Any]]

@@ -29,7 +29,7 @@ from tests.engines.elasticsearch.java import Unavailable
 from tests.engines.esql_parity import cases_of, executed, expected
 from tests.engines.kibana import MAX_SIGNALS, milliseconds, worlds
 from tests.engines.ledger import Entry, Ledger
-from tests.engines.test_spl_parity import CONTEXTS, case_files, windowed
+from tests.engines.spl_parity import CONTEXTS, case_files, windowed
 
 PROVED = [f for f in case_files() if windowed(f)]
 

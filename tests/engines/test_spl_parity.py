@@ -1,96 +1,79 @@
-"""Every correlation of the pack as SPL, executed: the same alerts as the reference engine, case by case.
+"""Every rule of the pack as a saved search of Splunk, its schedule replayed: the same alerts as the reference engine.
 
-Sources `flow`, context inline and enriched. Then three faults put into the emitter, each of which this suite must see.
+Sources flow, Suricata and Zeek; raw events and the data model; context inline and from the lookup. Then faults put into
+the emitter, each of which this suite must see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ewdetect.backends.splunk import stages
-from ewdetect.cases import Case, CaseFile, cases_from, rules_under_test
-from ewdetect.engine import open_flows
-from ewdetect.load import load_orientation
-from ewdetect.model import Kind, Rule
-from ewdetect.plan import Selection, plan
+from ewdetect.backends.splunk.period import Run
+from ewdetect.model import Rule
 from ewdetect.resolve import resolve_rule
-from ewdetect.yamlfile import read_documents
-from tests.convert_world import ROOT, fields, office, pack, source
-from tests.engines.spl_world import Hit, converted, documents, searched, told
+from tests.convert_world import SOURCES, office, pack, source
+from tests.engines.ledger import Entry, Ledger
+from tests.engines.spl_parity import CONTEXTS, DIALECTS, Parity, case_files, parity, plain, proved, saved
 
-CONTEXTS = ("inline", "enriched")
-
-
-@cache
-def case_files() -> tuple[CaseFile, ...]:
-    paths = sorted((ROOT / "rules").rglob("*.test.yaml"))
-    return tuple(cases_from(read_documents(path)[0], fields()) for path in paths)
-
-
-def windowed(case_file: CaseFile) -> tuple[Rule, ...]:
-    """The rules of a test file that have windows or steps, suppression among them."""
-    return tuple(rule for rule in rules_under_test(case_file, pack())
-                 if not isinstance(plan(resolve_rule(rule, pack()))[-1], Selection))
-
-
-@cache
-def expected(path: str, name: str) -> dict[str, list[Hit]]:
-    """What the reference engine says of one case, by rule."""
-    case_file = next(f for f in case_files() if f.path == path)
-    case = next(c for c in case_file.cases if c.name == name)
-    with open_flows(case.flows, office(), source("flow"), fields(), load_orientation()) as engine:
-        return {rule.name: told(engine.alerts(resolve_rule(rule, pack()))) for rule in windowed(case_file)}
-
-
-def differences(case_file: CaseFile, context: str) -> tuple[int, int, list[Any]]:
-    """Executions, alerts, and the cases in which the two disagree."""
-    executions, alerts, wrong = 0, 0, []
-    for rule in windowed(case_file):
-        resolved = resolve_rule(rule, pack(), source("flow"), office())
-        text = converted(resolved, context)
-        for case in case_file.cases:
-            wanted = expected(case_file.path, case.name)[rule.name]
-            found = searched(text, resolved, documents(case.flows, context == "enriched"), seed=7)
-            executions, alerts = executions + 1, alerts + len(wanted)
-            if found != wanted:
-                wrong.append((rule.name, case.name, wanted, found))
-    return executions, alerts, wrong
-
-
-def plain(case: Case) -> bool:
-    return case.on is None and case.recording is None
+LANGUAGES = {"spl": "SPL", "tstats": "SPL tstats"}
+# The rules that the data model has every field for, by source.
+MODELLED: dict[str, set[str]] = {
+    "flow": {"large_internal_transfer", "decoy_touch", "scan_icmp_sweep", "scan_ports", "peer_workstation_admin"},
+    "zeek_conn": {"decoy_touch", "scan_ports", "peer_workstation_admin"}, "suricata_eve": set()}
 
 
 def test_cases_are_flows_in_the_office() -> None:
     assert all(f.network == "office" and all(map(plain, f.cases)) for f in case_files())
 
 
-def test_every_correlation_of_the_pack_is_proved() -> None:
-    proved = {rule.name for case_file in case_files() for rule in windowed(case_file)}
-    assert proved >= {rule.name for rule in pack().alerting() if rule.kind is Kind.CORRELATION}
+def test_every_rule_is_proved() -> None:
+    assert {rule.name for _, rule in proved()} == {rule.name for rule in pack().alerting()}
+
+
+def entry(found: Parity) -> Entry:
+    refused = found.verdict == "refused"
+    return Entry(found.rule, LANGUAGES[found.target], found.mode, found.source, found.cases, found.executions,
+                 found.alerts, len(found.mismatches), not refused and bool(found.reasons),
+                 found.reasons if refused else ())
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-@pytest.mark.parametrize("case_file", [f for f in case_files() if windowed(f)], ids=lambda f: f.rule)
-def test_the_same_alerts(case_file: CaseFile, context: str) -> None:
-    executions, alerts, wrong = differences(case_file, context)
-    assert not wrong, f"{len(wrong)} of {executions} wrong, first: {wrong[0]}"
-    assert alerts
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("source_name", SOURCES)
+@pytest.mark.parametrize("pair", proved(), ids=lambda pair: pair[1].name)
+def test_the_same_alerts(ledger: Ledger, pair: Any, source_name: str, dialect: str, context: str) -> None:
+    found = parity(pair[0], pair[1], source_name, dialect, context)
+    ledger.add(entry(found))
+    assert not found.mismatches, f"{len(found.mismatches)} of {found.cases} cases, first: {found.mismatches[0]}"
+    if found.verdict == "refused":
+        assert dialect == "tstats" and found.rule not in MODELLED[source_name] and found.reasons
+    else:
+        assert found.alerts and found.cases and found.executions > found.cases
+        assert dialect == "spl" or found.rule in MODELLED[source_name]
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-@pytest.mark.parametrize("rule", [r for r in pack().alerting() if r.kind is Kind.CORRELATION], ids=lambda r: r.name)
-def test_one_line_of_allowed_commands(rule: Rule, context: str) -> None:
-    text = converted(resolve_rule(rule, pack(), source("flow"), office()), context)
-    assert "\n" not in text and text.count("| sort ") == text.count("| sort 0 ")
-    assert not {"join", "transaction", "append", "multisearch", "table"} & set(text.split())
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("rule", pack().alerting(), ids=lambda r: r.name)
+def test_one_line_of_allowed_commands(rule: Rule, dialect: str, context: str) -> None:
+    if dialect == "tstats" and rule.name not in MODELLED["flow"]:
+        return
+    search, query = saved(resolve_rule(rule, pack(), source("flow"), office()), dialect, context)
+    text = search.search
+    assert text == query.text and "\n" not in text and text.count("| sort ") == text.count("| sort 0 ")
+    assert text.endswith(f"| `ewdetect_{rule.name}_filter`")
+    assert not {"join", "transaction", "append", "multisearch", "table", "time_window"} & set(text.split())
 
 
 # ---------------------------------------------------------------- faults
+
+SPLUNK = "ewdetect.backends.splunk."
+
 
 def tumbling(window: Callable[..., list[str]]) -> Callable[..., list[str]]:
     """Rows in buckets of the timespan, in place of a sweep."""
@@ -101,17 +84,37 @@ def tumbling(window: Callable[..., list[str]]) -> Callable[..., list[str]]:
     return faulty
 
 
+def bare(operand: Callable[..., str]) -> Callable[..., str]:
+    """AND and OR side by side, as the stock converter prints them."""
+    assert callable(operand)
+    return lambda self, arg, state: str(self.convert_condition(arg, state))
+
+
 FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "tumbling bucket": ("ewdetect.backends.splunk.correlation.window", tumbling),
-    "threshold off by one": ("ewdetect.backends.splunk.stages._number", lambda _: lambda value: str(value + 1)),
-    "window closed on both sides": ("ewdetect.backends.splunk.stages.seconds",
-                                    lambda seconds: lambda span: f"{seconds(span)}.000001"),
+    "tumbling bucket": ("search.window", tumbling),
+    "dropped parenthesis": ("spl.SplPrinter._operand", bare),
+    "threshold off by one": ("stages._number", lambda _: lambda value: str(value + 1)),
+    "window closed on both sides": ("stages.seconds", lambda seconds: lambda span: f"{seconds(span)}.000001"),
+    "look-back without the window": ("content.run_of", lambda run_of: lambda found, setting: _short(
+        run_of(found, setting), found.window)),
+    "no guard of the period": ("search.guard", lambda _: lambda run: []),
+    "guard of two periods": ("search.guard", lambda guard: lambda run: guard(replace(run, period=2 * run.period))),
 }
+SEEN_BY = ("smb_fanout", "peer_workstation_admin", "db_unapproved_role")
+
+
+def _short(run: Run, window: int) -> Run:
+    return replace(run, earliest=run.earliest - window)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_emitter_is_seen(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     place, change = FAULTS[fault]
-    module, _, name = place.rpartition(".")
-    monkeypatch.setattr(place, change(getattr(__import__(module, fromlist=[name]), name)))
-    assert any(differences(case_file, "enriched")[2] for case_file in case_files())
+    module, _, name = f"{SPLUNK}{place}".rpartition(".")
+    holder: Any = __import__(SPLUNK + place.split(".")[0], fromlist=["x"])
+    for part in place.split(".")[1:-1]:
+        holder = getattr(holder, part)
+    monkeypatch.setattr(holder, name, change(getattr(holder, name)))
+    pairs = [pair for pair in proved() if pair[1].name in SEEN_BY]
+    assert module and any(parity(pair[0], pair[1], name_, "spl", "enriched").mismatches for pair in pairs
+                          for name_ in ("flow", "zeek_conn"))

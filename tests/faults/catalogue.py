@@ -20,7 +20,7 @@ ERRORS: Mapping[str, type[Exception]] = {
     "AttributeError": AttributeError, "NotImplementedError": NotImplementedError, "SigmaTypeError": SigmaTypeError,
     "SigmaValueError": SigmaValueError, "SigmaCorrelationConditionError": SigmaCorrelationConditionError}
 LANGUAGES = {"lucene": "Lucene", "esql": "ES|QL", "eql": "EQL", "splunk": "SPL", "spl": "SPL", "spl2": "SPL2",
-             "sql": "DuckDB"}
+             "tstats": "tstats", "sql": "DuckDB"}
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ from ewdetect.problems import Location, Rejected
 from ewdetect.resolve import ResolvedRule
 from tests import siem_readers
 from tests.convert_world import derived, document
+from tests.engines.elastic_world import context
 from tests.engines.spl import SplSyntaxError
 from tests.engines.spl import run as run_spl
-from tests.engines.spl_world import Hit, context, searched, told
+from tests.engines.spl_documents import events_of
+from tests.engines.spl_parity import Hit, office_lookup, replay, replayed, saved, told
 from tests.faults import ours
 from tests.faults.catalogue import Run, Stock
 from tests.world import fields, open_office
@@ -88,10 +90,15 @@ def ours_on(run: Run, to: str) -> int | None:
 
 
 def _spl(query: Query, rule: ResolvedRule, run: Run) -> int:
-    events = _documents(run, "splunk")
+    """The alerts of the saved search, replayed by its schedule."""
+    assert query.schedule
+    search, _ = saved(rule, "spl", run.context)
+    events = events_of("flow", flows(run))
+    assert events is not None
+    starts = [Decimal(flow["event.start"]) / SECOND for flow in flows(run)]
     if rule.rule.kind is Kind.EVENT:
-        return len(run_spl(query.text, events, shuffle=1))
-    found = searched(query.text, rule, events, seed=1)
+        return len(replayed(search, events, starts, query.schedule.delay, "flow", office_lookup())[1])
+    _, found = replay(search, events, starts, query.schedule.delay, "flow", office_lookup())
     if found != reference(run):
         raise AssertionError(f"{run.name}: Splunk finds {found}, the reference engine {reference(run)}")
     return len(found)

@@ -17,7 +17,8 @@ from ewdetect.yamlfile import read_documents
 from tests.convert_world import office
 from tests.world import pack, source
 
-TARGETS: Mapping[str, str] = {"lucene": "elastic", "esql": "elastic", "spl": "splunk", "sql": "duckdb"}
+TARGETS: Mapping[str, str] = {
+    "lucene": "elastic", "esql": "elastic", "spl": "splunk", "tstats": "splunk", "sql": "duckdb"}
 
 
 @cache

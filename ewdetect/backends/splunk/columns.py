@@ -9,6 +9,7 @@ from typing import Any
 from ewdetect.backends import predicate
 from ewdetect.backends.predicate import Setting
 from ewdetect.backends.splunk.rows import numbers, quoted
+from ewdetect.backends.splunk.trees import without
 from ewdetect.model import Kind, Rule
 from ewdetect.problems import Location, Problem, Rejected, suggest
 from ewdetect.resolve import ResolvedRule
@@ -23,6 +24,7 @@ class Reader:
 
     resolved: ResolvedRule
     setting: Setting
+    gone: frozenset[str] = frozenset()      # fields of the record that the rows no longer have
 
     def expression(self, name: str) -> str:
         """The field as it groups and counts: text in lower case, numbers as numbers. Raises Rejected."""
@@ -53,13 +55,17 @@ class Reader:
                 "detection": {"selection": dict(selection), "condition": "selection"}}
         asked = Rule(rule.name, rule.id, Kind.EVENT, rule.title, rule.level, rule.status, body, rule.document)
         found = predicate.condition(asked, ResolvedRule(asked, (asked,)), self.setting)
-        return predicate.spelt(found.tree, found.state, asked, self.setting)
+        return predicate.spelt(without(found.tree, self.gone), found.state, asked, self.setting)
 
     def _refuse(self, name: str) -> None:
         """Raises Rejected for a field that the events do not hold as it is meant."""
         names = self.setting.names
         if name in names:
             return
+        if name in self.setting.vocabulary.cannot:
+            raise Rejected([Problem("convert/unsupported", f"`{self.resolved.rule.name}`: "
+                                    f"{predicate.cannot_say(name, self.setting)}", self._place(),
+                                    "use another target or source")])
         field = self.setting.fields.get(name)
         fix = "map it there, or use another source" if field else suggest(name, sorted(names))
         why = f"{self.setting.vocabulary.path} has no name for it"
@@ -69,4 +75,5 @@ class Reader:
                                 self._place(), fix)])
 
     def _place(self) -> Location:
-        return self.resolved.rule.document.at("correlation")
+        rule = self.resolved.rule
+        return rule.document.at("correlation" if rule.kind is Kind.CORRELATION else "ewdetect")

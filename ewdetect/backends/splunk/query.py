@@ -1,4 +1,4 @@
-"""The Splunk backend: event rules as `search` over the raw events of a source, correlations as searches of stages."""
+"""The Splunk backend: searches over the raw events of a source, or over the data model Network_Traffic."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ewdetect.backends import predicate
-from ewdetect.backends.base import Query, chosen, no_rule_form
-from ewdetect.backends.splunk import correlation
+from ewdetect.backends.base import Query, chosen
+from ewdetect.backends.splunk import content, search
 from ewdetect.backends.splunk.spl import SplPrinter
-from ewdetect.model import Kind
-from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule
+
+# Of each dialect: the names that all sources share, and the file of a source.
+_MAPPINGS = {"spl": ("cim", "splunk"), "tstats": ("network_traffic", "tstats")}
 
 
 class SplunkBackend:
     """Rules for Splunk Enterprise and Cloud."""
 
     name = "splunk"
-    dialects = ("spl",)
+    dialects = ("spl", "tstats")
     cannot: Mapping[str, str] = MappingProxyType({
         **predicate.CANNOT,
-        **correlation.CANNOT,
+        **search.CANNOT,
         "fieldref": "`search` cannot compare two fields",
         "literal asterisk": "`search` takes every `*` as a wildcard and has no escape for it",
         "single wildcard": "`search` has no wildcard for one character",
@@ -31,15 +32,14 @@ class SplunkBackend:
     def render(self, resolved: ResolvedRule, context: str, dialect: str | None) -> Query:
         """The query of a resolved rule. Raises Rejected."""
         target = self.target(chosen(dialect, self.dialects, "dialect"))
-        if resolved.rule.kind is Kind.EVENT:
-            return predicate.render(resolved, context, target)
-        return correlation.render(resolved, context, target)
+        return search.render(resolved, context, target)
 
     @classmethod
     def target(cls, dialect: str = "spl") -> predicate.Target:
         """What the conversion has to know of a dialect."""
-        return predicate.Target(cls.name, dialect, "cim", "splunk", cls.cannot, SplPrinter)
+        shared, siem = _MAPPINGS[dialect]
+        return predicate.Target(cls.name, dialect, shared, siem, cls.cannot, SplPrinter)
 
     def content(self, resolved: ResolvedRule, query: Query) -> str:
-        """Raises Rejected: rules to deploy come with `content.py`."""
-        raise Rejected([no_rule_form(resolved.rule, self.name)])
+        """The stanzas of savedsearches.conf and macros.conf that deploy the query, in Enterprise Security or not."""
+        return content.content(resolved, query, self.target(query.dialect))

@@ -35,15 +35,25 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a stage reads. `tagged` is false where the whole search has one rule, and so no tags."""
+    """What a stage reads. `tagged` is false where the whole search has one rule, and so no tags.
+
+    `weight` is the column that says how many flows a row stands for; empty where each is one. `shown` are columns that
+    an analyst sees.
+    """
 
     tags: tuple[str, ...]
     keys: tuple[Column, ...]
     values: tuple[Column, ...]
     tagged: bool
+    weight: str = ""
+    shown: tuple[Column, ...] = ()
 
     def columns(self) -> tuple[Column, ...]:
-        return (*self.keys, *self.values)
+        return (*self.keys, *self.values, *self.shown)
+
+    def count(self) -> str:
+        """The number of flows, as `stats` adds them up."""
+        return f"sum({self.weight})" if self.weight else "count"
 
     def by(self, *others: str) -> str:
         """A BY clause of the keys and other columns, or nothing."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ewdetect.backends.splunk.rows import Commands, Inputs, quoted, rows
-from ewdetect.plan import Steps, Threshold, Window
+from ewdetect.plan import Stage, Steps, Threshold, Window
 
 _COMPARE = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "eq": "==", "neq": "!="}
 _BEFORE = "streamstats current=f window=1 global=f"
@@ -22,12 +22,15 @@ def window(stage: Window, inputs: Inputs) -> Commands:
     """The episodes of a window: `_time` of the crossing, `ew_value` and the keys. Functions: count, distinct, sum,
     temporal."""
     span = seconds(stage.timespan)
+    if is_first(stage):
+        return _first(inputs, span)
     match stage.measure.function:
         case "count":
-            found = [*rows(inputs, each_rule=False, once=True), f"stats count AS ew_n{inputs.by('_time')}",
+            found = [*rows(inputs, each_rule=False, once=True), f"stats {inputs.count()} AS ew_n{inputs.by('_time')}",
                      *_edges("ew_n", span)]
         case "sum":
-            found = [*rows(inputs, each_rule=True), "where isnotnull(ew_v0)",
+            weighted = [f"eval ew_v0=ew_v0*{inputs.weight}"] if inputs.weight else []
+            found = [*rows(inputs, each_rule=True), "where isnotnull(ew_v0)", *weighted,
                      f"stats sum(ew_v0) AS ew_n{inputs.by('_time')}", *_edges("ew_n", span)]
         case "distinct":
             values = [value.name for value in inputs.values]
@@ -35,6 +38,20 @@ def window(stage: Window, inputs: Inputs) -> Commands:
         case _:
             found = [*rows(inputs, each_rule=True), *_stays(stage, inputs, ["ew_rule"], span)]
     return [*found, *_swept(inputs), *_episodes(stage, inputs)]
+
+
+def is_first(stage: Stage) -> bool:
+    """Whether one flow is enough for an alert, as with suppression: then the last one before it is all that counts."""
+    return (isinstance(stage, Window) and stage.measure.function == "count" and len(stage.thresholds) == 1
+            and (stage.thresholds[0].operator, stage.thresholds[0].value) in (("gte", 1), ("gt", 0)))
+
+
+def _first(inputs: Inputs, span: int) -> Commands:
+    """The instants with nothing before them for longer than the timespan; the window there holds their own flows."""
+    shown = "".join(f" values({column.name}) AS {column.name}" for column in inputs.shown)
+    return [*rows(inputs, each_rule=False, once=True), f"stats {inputs.count()} AS ew_value{shown}{inputs.by('_time')}",
+            "sort 0 _time", f"{_BEFORE} last(_time) AS ew_prev{inputs.by()}",
+            f"where isnull(ew_prev) OR ((_time-ew_prev)>{span})"]
 
 
 def seconds(microseconds: int) -> int:

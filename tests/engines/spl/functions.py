@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from tests.engines.spl.errors import SplError, SplSyntaxError, Undocumented, UnknownSpl
 from tests.engines.spl.nodes import Call
-from tests.engines.spl.times import strftime
+from tests.engines.spl.times import strftime, strptime
 from tests.engines.spl.values import (
     Number,
     Value,
@@ -207,6 +207,7 @@ EAGER: Mapping[str, tuple[int, int, Function]] = MappingProxyType({
     "mvcount": (1, 1, lambda v: len(many(v))), "mvindex": (2, 3, _mvindex), "mvappend": (1, _MANY, _mvappend),
     "mvdedup": (1, 1, _mvdedup), "mvsort": (1, 1, _mvsort), "mvzip": (2, 3, _mvzip), "mvrange": (2, 3, _mvrange),
     "mvjoin": (2, 2, lambda v, d: text(d).join(map(text, many(v)))),
+    "strptime": (2, 2, lambda v, f: strptime(text(v), text(f))),
     "strftime": (2, 2, lambda t, f: strftime(_num(t), text(f))),
     "md5": (1, 1, _digest("md5")), "sha1": (1, 1, _digest("sha1")), "sha256": (1, 1, _digest("sha256")),
     "nullif": (2, 2, _nullif),

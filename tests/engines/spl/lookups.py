@@ -53,6 +53,7 @@ class _Matcher:
 
     def __init__(self, table: Lookup, inputs: tuple[str, ...]) -> None:
         self.table = table
+        self.columns = _columns(table)
         self.tests = [(row, [_cell(table, name, row.get(name, "")) for name in inputs]) for row in table.rows]
         self.known: dict[tuple[str, ...], list[Row]] = {}
 
@@ -69,16 +70,30 @@ class _Matcher:
         return self.known[values]
 
 
+_MATCHERS: dict[tuple[int, tuple[str, ...]], _Matcher] = {}
+_KEPT = 64
+
+
+def _matcher(table: Lookup, inputs: tuple[str, ...]) -> _Matcher:
+    """The matcher of a table, once for all runs: a matcher holds its table, so the id stays that table's."""
+    key = (id(table), inputs)
+    if key not in _MATCHERS:
+        if len(_MATCHERS) >= _KEPT:
+            _MATCHERS.clear()
+        _MATCHERS[key] = _Matcher(table, inputs)
+    return _MATCHERS[key]
+
+
 def lookup(node: nodes.LookupCommand, rows: list[Row], context: Context) -> list[Row]:
     """`lookup`: adds the table's fields. An empty cell adds nothing."""
     table = _table(node.table, context)
-    columns = _columns(table)
     inputs = tuple(name for name, _ in node.inputs)
+    matcher = _matcher(table, inputs)
+    columns = matcher.columns
     outputs = node.outputs or tuple((c, c) for c in columns if c not in inputs)
     for name in (*inputs, *(name for name, _ in outputs)):
         if name not in columns:
             raise UnknownSpl(f"lookup {node.table} has no field {name}", node.position)
-    matcher = _Matcher(table, inputs)
     for row in rows:
         _look_up(node, outputs, matcher, row)
     return rows

@@ -282,6 +282,11 @@ class Makeresults:
 
 
 @dataclass(frozen=True, slots=True)
+class Addinfo:
+    """`addinfo`, which takes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Foreach:
     patterns: tuple[str, ...]
     template: str
@@ -290,7 +295,7 @@ class Foreach:
 
 Command = (SearchCommand | Where | Eval | Fields | Table | Rename | Fillnull | Stats | Streamstats | Tstats | Bin | Sort
            | Dedup | Take | Mvexpand | Makemv | Mvcombine | Rex | Regex | Append | Multisearch | LookupCommand
-           | Inputlookup | Outputlookup | Collect | Makeresults | Foreach)
+           | Inputlookup | Outputlookup | Collect | Makeresults | Foreach | Addinfo)
 
 
 @dataclass(frozen=True, slots=True)

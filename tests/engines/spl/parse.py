@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from tests.engines.spl import nodes
@@ -34,7 +35,13 @@ _STREAMING = (nodes.SearchCommand, nodes.Where, nodes.Eval, nodes.Fields, nodes.
 def parse(spl: str, macros: Mapping[str, Macro | str] = MappingProxyType({}),
           limits: Limits | None = None) -> nodes.Search:
     """The search that the text says. Raises SplError."""
-    scanner = Scanner(expand(spl, macros, limits or Limits()))
+    return _parsed(expand(spl, macros, limits or Limits()))
+
+
+@lru_cache(maxsize=256)
+def _parsed(spl: str) -> nodes.Search:
+    """A search without macros. A scheduled one runs again and again, and the nodes of a pipeline never change."""
+    scanner = Scanner(spl)
     search = parse_pipeline(scanner)
     if not scanner.ends() or scanner.sees("]"):
         raise scanner.error("the search is over")
@@ -358,7 +365,7 @@ _PARSERS: Mapping[str, Callable[[Scanner], nodes.Command]] = MappingProxyType({
     "mvcombine": lambda s: nodes.Mvcombine(s.name()), "rex": _rex, "regex": _regex, "append": _append("append"),
     "appendpipe": _append("appendpipe"), "multisearch": _multisearch, "lookup": _lookup,
     "inputlookup": _inputlookup, "outputlookup": _outputlookup, "collect": _collect, "makeresults": _makeresults,
-    "foreach": _foreach})
+    "foreach": _foreach, "addinfo": lambda s: nodes.Addinfo()})
 _REFUSED: Mapping[str, str] = MappingProxyType({
     "transaction": "it drops open transactions at its limits, and chains are missed",
     "join": "it drops rows of its subsearch above 50000 or 60 s, in silence",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tests.engines.spl import nodes
 from tests.engines.spl.context import Context
+from tests.engines.spl.errors import SplError
 from tests.engines.spl.evaluate import getter
 from tests.engines.spl.functions import pattern
 from tests.engines.spl.limits import check_memory
@@ -186,6 +187,16 @@ def regex(node: nodes.Regex, rows: list[Row], context: Context) -> list[Row]:
     form = pattern(node.pattern)
     return [row for row in rows if (node.field in row and any(form.search(text(v)) for v in many(row[node.field])))
             is not node.negated]
+
+
+def addinfo(node: nodes.Addinfo, rows: list[Row], context: Context) -> list[Row]:
+    """`addinfo`: the boundaries of the time range. Over all time the latest is +infinity (the addinfo page)."""
+    if context.now is None:
+        raise SplError("the search uses addinfo: give `now`")
+    info: Row = {"info_min_time": 0 if context.earliest is None else context.earliest,
+                 "info_max_time": "+Infinity" if context.latest is None else context.latest,
+                 "info_search_time": context.now, "info_sid": f"scheduler_{text(context.now)}"}
+    return [row | info for row in rows]
 
 
 def foreach(node: nodes.Foreach, rows: list[Row], context: Context) -> list[Row]:

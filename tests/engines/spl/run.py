@@ -26,7 +26,7 @@ _RUNNERS: Mapping[type, Runner] = MappingProxyType({
     nodes.Mvcombine: tables.mvcombine, nodes.Append: tables.append, nodes.Multisearch: tables.multisearch,
     nodes.Makeresults: tables.makeresults, nodes.Stats: aggregate.stats, nodes.Streamstats: aggregate.streamstats,
     nodes.Tstats: aggregate.tstats, nodes.LookupCommand: lookups.lookup, nodes.Inputlookup: lookups.inputlookup,
-    nodes.Outputlookup: lookups.outputlookup, nodes.Collect: lookups.collect})
+    nodes.Outputlookup: lookups.outputlookup, nodes.Collect: lookups.collect, nodes.Addinfo: rows.addinfo})
 
 
 def _instant(value: Any, now: Number | None) -> Number | None:

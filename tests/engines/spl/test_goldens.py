@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.engines.spl import Macro, network_traffic, run
+from ewdetect.load import context_fields
+from tests.engines.spl import Lookup, Macro, network_traffic, run
 
 GOLDENS = sorted((Path(__file__).parents[2] / "golden" / "splunk").rglob("*.txt"))
 ESCU = (
@@ -19,24 +21,42 @@ MACROS_TEXT = {
     "smb_filter": "search *"}
 
 
+LOOKUPS = {"ewdetect_context": Lookup([dict.fromkeys(("inside", *context_fields()), "false") | {
+    "cidr": "10.30.0.250/32", "inside": "true", "is_decoy": "true"},
+    dict.fromkeys(("inside", *context_fields()), "") | {"cidr": "10.0.0.0/8", "inside": "true"}],
+    {"cidr": "CIDR"}, max_matches=1)}
+
+
+def query_of(path: Path) -> str:
+    """The query of a golden, on one line again."""
+    return path.read_text().partition("\n\n")[0].replace("\n| ", " | ")
+
+
+def found(path: Path, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return run(query_of(path), events, macros={f"ewdetect_{path.stem}_filter": "search *"}, lookups=LOOKUPS,
+               now=100_000, earliest=0, latest=100_000)
+
+
 @pytest.mark.parametrize("path", GOLDENS, ids=lambda p: "/".join(p.parts[-3:]))
 def test_goldens_run(path: Path) -> None:
-    query = path.read_text().splitlines()[0]
-    assert run(query, [{"_time": 0, "index": "other"}]) == []
+    assert found(path, [{"_time": 99_900, "index": "other"}]) == []
 
 
 def test_there_are_goldens() -> None:
     assert GOLDENS
 
 
-def test_a_golden_finds_what_it_is_for() -> None:
-    path = next(p for p in GOLDENS if p.parts[-3:] == ("flow", "inline", "decoy_touch.txt"))
-    query = path.read_text().splitlines()[0]
-    flow = {"_time": 1, "index": "ewdetect", "sourcetype": "ewdetect:flow", "source.ip": "10.10.1.7",
-            "destination.ip": "10.30.0.250"}
-    assert run(query, [flow]) == [flow]
-    for change in ({"destination.ip": "10.30.0.251"}, {"source.ip": "10.20.0.31"}, {"source.ip": "8.8.8.8"}):
-        assert run(query, [{**flow, **change}]) == []
+@pytest.mark.parametrize("context", ["inline", "enriched"])
+def test_a_golden_finds_what_it_is_for(context: str) -> None:
+    path = next(p for p in GOLDENS if p.parts[-3:] == ("flow", context, "decoy_touch.txt"))
+    flow = {"_time": 99_900, "index": "ewdetect", "sourcetype": "ewdetect:flow", "source.ip": "10.10.1.7",
+            "destination.ip": "10.30.0.250", "destination.port": 22}
+    alert = {"_time": 99_900, "src": "10.10.1.7", "dest": "10.30.0.250", "dest_port": "22", "value": 1,
+             "window_start": 99_900, "window_end": 99_900}
+    assert found(path, [flow]) == [alert]
+    assert found(path, [{**flow, "_time": 99_699}]) == []
+    for change in ({"destination.ip": "10.30.0.251"}, {"source.ip": "8.8.8.8"}):
+        assert found(path, [{**flow, **change}]) == []
 
 
 def test_a_search_as_escu_writes_it() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
-from tests.engines.spl.errors import SplSyntaxError, UnknownSpl
+from tests.engines.spl.errors import SplSyntaxError, Undocumented, UnknownSpl
 from tests.engines.spl.values import Number, number
 
 _NAMES = {
@@ -113,3 +114,43 @@ def strftime(epoch: Number, form: str) -> str:
             raise UnknownSpl(f"time format {found[0]}")
         return plain if plain is not None else moment.strftime(f"%{letter}")
     return _FORMATS.sub(one, form)
+
+
+_READ = {"Y": r"(\d{4})", "m": r"(\d\d)", "d": r"(\d\d)", "H": r"(\d\d)", "M": r"(\d\d)", "S": r"(\d\d)",
+         "N": r"(\d{1,9})", "z": r"([+-]\d\d:?\d\d|Z)", "T": r"(\d\d:\d\d:\d\d)", "F": r"(\d{4}-\d\d-\d\d)"}
+
+
+@lru_cache(maxsize=64)
+def _reader(form: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
+    """A pattern of a time format, and what its groups are. Other variables are errors."""
+    letters, parts, at = [], [], 0
+    for found in _FORMATS.finditer(form):
+        digits, letter = found[1], found[2]
+        if letter not in _READ or (digits and letter != "N"):
+            raise UnknownSpl(f"time format {found[0]} in strptime")
+        group = _READ[letter] if letter != "N" or not digits else f"(\\d{{{digits}}})"
+        parts += [re.escape(form[at:found.start()]), group]
+        letters.append(letter)
+        at = found.end()
+    return re.compile("".join([*parts, re.escape(form[at:])])), tuple(letters)
+
+
+def strptime(value: str, form: str) -> Number | None:
+    """The epoch second that a text in a format names; None where it does not have that form (the page "Date and Time
+    functions"). A format without a zone would be read in the searcher's zone, which is not known here."""
+    pattern, letters = _reader(form)
+    if "z" not in letters:
+        raise Undocumented(f"strptime with {form!r}: the zone is that of whoever searches")
+    found = pattern.fullmatch(value)
+    if not found:
+        return None
+    said = dict(zip(letters, found.groups(), strict=True))
+    date = said.get("F") or "-".join(said[x] for x in "Ymd")
+    clock = said.get("T") or ":".join(said[x] for x in "HMS")
+    try:
+        moment = datetime.fromisoformat(f"{date}T{clock}{said['z'].replace('Z', '+00:00')}")
+    except ValueError:
+        return None
+    fraction = Decimal(f"0.{said.get('N', '0')}")
+    whole = int(moment.timestamp())
+    return whole + fraction if fraction else whole

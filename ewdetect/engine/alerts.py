@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -41,18 +41,20 @@ class Addresses:
         return self._known
 
 
-def collect(db: duckdb.DuckDBPyConnection, rule: Rule, stage: Stage, fields: Mapping[str, Field], addresses: Addresses,
-            shown: int) -> list[Alert]:
-    """Alerts in the order of their crossings, each with `shown` of its flows, or with 0 without flows and context.
+def collect(db: duckdb.DuckDBPyConnection, rule: Rule, stages: Sequence[Stage], fields: Mapping[str, Field],
+            addresses: Addresses, shown: int) -> list[Alert]:
+    """Alerts of the last stage in the order of their crossings, each with `shown` of its flows, or with 0 without flows
+    and context.
 
     Memory grows with alerts and their evidence, not with flows.
     """
+    stage, by_name = stages[-1], {stage.name: stage for stage in stages}
     keys = () if isinstance(stage, Selection) else stage.keys
     rows = db.execute(_bundles(stage, keys)).fetchall()
     if not rows:
         return []
     samples = _rows(db, {seq for row in rows for seq in _ends(row[3], shown)}) if shown else {}
-    ips = [_is_ip(key, fields) for key in keys]
+    ips = [_is_ip(key, by_name, fields) for key in keys]
     used = {v for row in rows for v, is_ip in zip(row[6:], ips, strict=True) if is_ip}
     names = addresses.fetch(used | {row[side] for row in samples.values() for side in _SIDES})
     alerts = []
@@ -86,8 +88,16 @@ def _ends(seqs: Sequence[int], shown: int) -> Sequence[int]:
     return seqs if len(seqs) <= shown else [*seqs[: shown - last], *seqs[len(seqs) - last :]]
 
 
-def _is_ip(key: Key, fields: Mapping[str, Field]) -> bool:
-    return all(f in fields and fields[f].type == "ip" for f in key.fields.values())
+def _is_ip(key: Key, stages: Mapping[str, Stage], fields: Mapping[str, Field]) -> bool:
+    return all(f in fields and fields[f].type == "ip" for f in _flow_fields(key, stages))
+
+
+def _flow_fields(key: Key, stages: Mapping[str, Stage]) -> Iterator[str]:
+    """The fields of flows that fill a key: through inner correlations, whose keys may be aliases themselves."""
+    for reference, field in key.fields.items():
+        inner = stages[reference]
+        deeper = [] if isinstance(inner, Selection) else [k for k in inner.keys if k.name == field]
+        yield from _flow_fields(deeper[0], stages) if deeper else [field]
 
 
 def all_flows(db: duckdb.DuckDBPyConnection, fields: Mapping[str, Field], addresses: Addresses) -> list[dict[str, Any]]:

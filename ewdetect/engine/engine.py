@@ -107,7 +107,7 @@ class Engine:
         with _world():
             for block in blocks:
                 self._make(block)
-            return collect(self._db, resolved.rule, plan(resolved)[-1], self._fields, self._addresses, self._samples)
+            return collect(self._db, resolved.rule, plan(resolved), self._fields, self._addresses, self._samples)
 
     def flows(self) -> list[dict[str, Any]]:
         """Every flow in canonical fields, oldest first, without what is missing. For small tables."""

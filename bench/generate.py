@@ -95,7 +95,8 @@ def attacks(count: int) -> list[Attack]:
     for day in range(_days(count)):
         for number, attack in enumerate(workload["attacks"]):
             first = (START + day * DAY + attack["at"]) * 1_000_000
-            address = _actor(groups[attack["by"], attack.get("v6", False)], number, day)
+            actor = groups[attack["by"], attack.get("v6", False)]
+            address = _actor(actor, number + len(workload["attacks"]) * day)
             found += [Attack(rule, address, first, first + 3_600_000_000) for rule in attack["expect"]]
     return found
 
@@ -125,9 +126,9 @@ def _addresses(group: Mapping[str, Any], v6: bool) -> tuple[str, ...]:
     return tuple(str(network[first + number]) for number in range(group[count]))
 
 
-def _actor(hosts: Hosts, attack: int, day: int) -> str:
-    """From the quiet end of the group, so that little else happens to it."""
-    return hosts.addresses[(hosts.size - 1 - attack - 12 * day) % hosts.size]
+def _actor(hosts: Hosts, turn: int) -> str:
+    """From the quiet end of the group, so that little else happens to it; another one for each attack and day."""
+    return hosts.addresses[(hosts.size - 1 - turn) % hosts.size]
 
 
 # ---------------------------------------------------------------- tables that the SQL draws from
@@ -174,16 +175,16 @@ def _habit(habit: Mapping[str, Any], source: Hosts, target: Hosts) -> tuple[Any,
 
 def _planted(workload: Mapping[str, Any], groups: Groups, day: int) -> Iterator[tuple[Any, ...]]:
     for number, attack in enumerate(workload["attacks"]):
-        v6 = attack.get("v6", False)
+        v6, turn = attack.get("v6", False), number + len(workload["attacks"]) * day
         for step in attack["steps"]:
             source, targets = groups[step["from"], v6], groups[step["to"], v6]
             begin = START + day * DAY + attack["at"] + step.get("after", 0)
-            for n in range(step.get("hosts", step.get("ports", 1))):
-                target = (_actor(targets, number, day) if step.get("actor")
+            for n in range(step.get("hosts", step.get("ports", step.get("times", 1)))):
+                target = (_actor(targets, turn) if step.get("actor")
                           else targets.addresses[n if "hosts" in step else 0])
                 port = 1 + n if "ports" in step else step.get("port")
                 failed = step.get("failed", False)
-                yield ((begin + n * step.get("every", 0)) * 1_000_000, v6, _actor(source, number, day), target, port,
+                yield ((begin + n * step.get("every", 0)) * 1_000_000, v6, _actor(source, turn), target, port,
                        step.get("transport", "tcp"), None, step.get("icmp"), failed, step.get("out", 60),
                        step.get("in", 0), step.get("seconds", 0))
 

@@ -8,7 +8,7 @@ converters make of rules about flows.
 
 `python -m tests.golden_files` writes them, and `--check` says which differ; `make golden` and `make check` call it.
 A test compares too, so that every change of a query is seen and reviewed. A query is one line; here each
-of its commands has one, and after an empty line come its caveats.
+of its commands has one, and after an empty line come its caveats. Where a rule is refused, the refusal stands there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ewdetect.model import Kind
+from ewdetect.model import Kind, Rule
+from ewdetect.problems import Rejected
 from tests.convert_world import DIALECTS, ROOT, SOURCES, converted, pack
 from tests.elastic_rules import golden_rules
 from tests.faults.page import golden_page
@@ -52,9 +53,18 @@ def golden_queries() -> Iterator[tuple[Path, str]]:
         for dialect in DIALECTS if rule.kind is Kind.EVENT else CORRELATED:
             for source in SOURCES:
                 for context in ("inline", "enriched"):
-                    query = converted(rule, dialect, source_name=source, context=context)
                     path = GOLDEN / FOLDERS[dialect] / source / context / f"{rule.name}.txt"
-                    yield path, "\n".join([query.text.replace(" | ", "\n| "), "", *query.caveats]) + "\n"
+                    yield path, _query(rule, dialect, source, context)
+
+
+def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
+    """The query and its caveats, or why there is none: a refusal is reviewed like a query."""
+    try:
+        query = converted(rule, dialect, source_name=source, context=context)
+    except Rejected as refused:
+        said = [f"{p.code}: {p.message.replace(f'{ROOT}/', '')}" for p in refused.problems]
+        return "\n".join(["refused", "", *said]) + "\n"
+    return "\n".join([query.text.replace(" | ", "\n| "), "", *query.caveats]) + "\n"
 
 
 def write() -> None:

@@ -17,6 +17,7 @@ from ewdetect.engine import open_flows
 from ewdetect.load import load_orientation
 from ewdetect.model import Kind, Rule
 from ewdetect.plan import Selection, plan
+from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
 from ewdetect.yamlfile import read_documents
 from tests.convert_world import ROOT, fields, office, pack, source
@@ -61,6 +62,13 @@ def differences(case_file: CaseFile, context: str) -> tuple[int, int, list[Any]]
     return executions, alerts, wrong
 
 
+def grouped_by_context(rule: Rule) -> bool:
+    """Whether a correlation groups or counts by what the network file says: a query needs it in the events then."""
+    said = rule.body.get("correlation", {})
+    names = {*said.get("group-by", ()), said.get("condition", {}).get("field")}
+    return any(name in fields() and fields()[name].origin == "context" for name in names)
+
+
 def plain(case: Case) -> bool:
     return case.on is None and case.recording is None
 
@@ -77,6 +85,10 @@ def test_every_correlation_of_the_pack_is_proved() -> None:
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("case_file", [f for f in case_files() if windowed(f)], ids=lambda f: f.rule)
 def test_the_same_alerts(case_file: CaseFile, context: str) -> None:
+    if grouped_by_context(pack().rules[case_file.rule]) and context == "inline":
+        with pytest.raises(Rejected):
+            differences(case_file, context)
+        return
     executions, alerts, wrong = differences(case_file, context)
     assert not wrong, f"{len(wrong)} of {executions} wrong, first: {wrong[0]}"
     assert alerts
@@ -85,6 +97,8 @@ def test_the_same_alerts(case_file: CaseFile, context: str) -> None:
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("rule", [r for r in pack().alerting() if r.kind is Kind.CORRELATION], ids=lambda r: r.name)
 def test_one_line_of_allowed_commands(rule: Rule, context: str) -> None:
+    if grouped_by_context(rule) and context == "inline":
+        return
     text = converted(resolve_rule(rule, pack(), source("flow"), office()), context)
     assert "\n" not in text and text.count("| sort ") == text.count("| sort 0 ")
     assert not {"join", "transaction", "append", "multisearch", "table"} & set(text.split())

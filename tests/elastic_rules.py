@@ -15,7 +15,7 @@ from ewdetect.network import Network
 from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule, resolve_rule
 from ewdetect.yamlfile import dump, parse_documents
-from tests.convert_world import SOURCES, office, pack, source
+from tests.convert_world import SOURCES, golden_forms, office, pack, source
 
 CONTEXTS = ("inline", "enriched")
 DIALECTS = ElasticBackend.dialects
@@ -80,13 +80,12 @@ def golden_rules(root: Path) -> Iterator[tuple[Path, str]]:
     """The Kibana rules of the pack: as `convert` writes them unasked, and as threshold rules beside them."""
     for rule in pack().alerting():
         for ending, dialect in ((".json", None), (".threshold.json", "threshold")):
-            for name in SOURCES:
-                for context in CONTEXTS:
-                    try:
-                        made = kibana(rule, dialect, name, context)
-                    except Rejected:
-                        continue
-                    yield root / "elastic_rules" / name / context / f"{rule.name}{ending}", reviewed(made)
+            for name, context in golden_forms(rule):
+                try:
+                    made = kibana(rule, dialect, name, context)
+                except Rejected:
+                    continue
+                yield root / "elastic_rules" / name / context / f"{rule.name}{ending}", reviewed(made)
 
 
 def reviewed(made: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ewdetect.model import Kind, Rule
 from ewdetect.problems import Rejected
-from tests.convert_world import DIALECTS, ROOT, SOURCES, converted, pack
+from tests.convert_world import DIALECTS, ROOT, converted, golden_forms, pack
 from tests.elastic_rules import golden_rules
 from tests.faults.page import golden_page
 from tests.samples import golden_samples
@@ -50,15 +50,14 @@ def golden_files() -> Iterator[tuple[Path, str]]:
 
 
 def golden_queries() -> Iterator[tuple[Path, str]]:
-    """The queries of the pack, for every dialect, source and kind of context."""
+    """The queries of the pack, for every dialect."""
     for rule in pack().rules.values():
         if not rule.alerts:
             continue
         for dialect in DIALECTS if rule.kind is Kind.EVENT else CORRELATED:
-            for source in SOURCES:
-                for context in ("inline", "enriched"):
-                    path = GOLDEN / FOLDERS[dialect] / source / context / f"{rule.name}.txt"
-                    yield path, _query(rule, dialect, source, context)
+            for source, context in golden_forms(rule):
+                path = GOLDEN / FOLDERS[dialect] / source / context / f"{rule.name}.txt"
+                yield path, _query(rule, dialect, source, context)
 
 
 def _query(rule: Rule, dialect: str, source: str, context: str) -> str:

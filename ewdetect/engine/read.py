@@ -12,10 +12,11 @@ from pathlib import Path
 
 import duckdb
 
-from ewdetect.engine.relations import Relation, nothing, numbered, relation
+from ewdetect.engine.relations import Reading, Relation, changed_header, nothing, numbered, relation
 from ewdetect.flows import Source
 from ewdetect.flows.files import Container, FlowFile, fits, inspect, salvage
-from ewdetect.flows.sql import canonical, condition, name, natural_types, present, sql_type
+from ewdetect.flows.sql import any_of, canonical, condition, name, natural_types, present, raw, sql_type
+from ewdetect.flows.times import SYSLOG, YEARLESS_FROM_US, YEARLESS_TO_US, dated
 from ewdetect.model import Field
 from ewdetect.problems import Location, Problem, Rejected
 
@@ -33,32 +34,69 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What staging found before addresses are known; `kind` is what `record` is, TABLE or VIEW."""
+    """What staging found before addresses are known.
+
+    `kind` is what `record` is, TABLE or VIEW; `dated` how many times got their year from elsewhere; `latin` whether
+    bytes that are no UTF-8 were taken as letters.
+    """
 
     files: tuple[FlowFile, ...]
     places: tuple[Place, ...]
     kind: str
+    dated: int = 0
+    latin: bool = False
 
 
 def stage(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], paths: Sequence[tuple[str, str]],
-          scratch: Path) -> Staged:
-    """Fill `record` from the files. Raises Rejected where the source does not read these files."""
-    files = [inspect(path, shown) for path, shown in paths]
+          scratch: Path, until: int | None = None) -> Staged:
+    """Fill `record` from the files. Raises Rejected where the source does not read these files.
+
+    `until` is the latest time of a log without years, in microseconds; left out, what its other lines say, or the file's
+    own date.
+    """
+    files = [inspect(path, shown, source) for path, shown in paths]
     _refuse_misfits(files, source)
     skipped = [f for f in files if _other_log(f, source)]
     places = [Place(f.shown, 0, "other-log") for f in skipped]
     readable = [f for f in files if f.container is not Container.EMPTY and f not in skipped]
+    _refuse_changed_headers(db, source, readable)
     # Parquet is quick to read again, so it is not copied.
-    kind = "VIEW" if readable and all(f.container is Container.PARQUET for f in readable) else "TABLE"
+    kind = "VIEW" if _is_cheap(readable) and not source.merge else "TABLE"
     try:
-        _fill(db, source, fields, readable, kind)
+        latin = _fill(db, source, fields, readable, kind)
     except duckdb.IOException:
         readable, damaged = _salvaged(readable, scratch)
         if not damaged:
             raise
         places += damaged
-        _fill(db, source, fields, readable, kind)
-    return Staged(tuple(readable), tuple(places), kind)
+        latin = _fill(db, source, fields, readable, kind)
+    return Staged(tuple(readable), tuple(places), kind, _date(db, source, readable, until), latin)
+
+
+def _is_cheap(files: Sequence[FlowFile]) -> bool:
+    return bool(files) and all(f.container is Container.PARQUET for f in files)
+
+
+def _refuse_changed_headers(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile]) -> None:
+    """Values under a header that changes halfway would be taken for others."""
+    problems = [Problem("flows/changed-header", "the columns are named anew, and differently, in the middle of the file",
+                        Location(file.shown, line), "split the file there")
+                for file in files if file.header and (line := changed_header(db, source, file))]
+    if problems:
+        raise Rejected(problems)
+
+
+def _date(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile], until: int | None) -> int:
+    """Give times without a year one, and say how many there are."""
+    if SYSLOG not in source.fields["event.start"].times or not files:
+        return 0
+    yearless = f'"event.start" BETWEEN {YEARLESS_FROM_US} AND {YEARLESS_TO_US}'
+    found = db.execute(f'SELECT count_if({yearless}), max("event.start") FILTER (NOT {yearless}) FROM record').fetchone()
+    count, told = found or (0, None)
+    if count:
+        latest = until or told or max(int(Path(f.path).stat().st_mtime * 1_000_000) for f in files)
+        db.execute(f'UPDATE record SET "event.start" = {dated(chr(34) + "event.start" + chr(34), str(latest))} WHERE {yearless}')
+    return int(count)
 
 
 def _refuse_misfits(files: Iterable[FlowFile], source: Source) -> None:
@@ -71,7 +109,7 @@ def _refuse_misfits(files: Iterable[FlowFile], source: Source) -> None:
 
 def _other_log(file: FlowFile, source: Source) -> bool:
     """A Zeek folder holds many logs; those without the columns that mark a connection are not ours."""
-    return file.container is Container.ZEEK_TSV and any(t.path not in file.header for t in source.record)
+    return file.container is Container.ZEEK_TSV and any(t.path not in file.header for terms in source.record for t in terms)
 
 
 def _salvaged(files: Sequence[FlowFile], scratch: Path) -> tuple[list[FlowFile], list[Place]]:
@@ -85,13 +123,21 @@ def _salvaged(files: Sequence[FlowFile], scratch: Path) -> tuple[list[FlowFile],
 
 
 def _fill(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], files: Sequence[FlowFile],
-          kind: str) -> None:
-    """Make `record`: typed and fast, or, where a JSON value is not what it should be, all of it again as text."""
+          kind: str) -> bool:
+    """Make `record`: typed and fast; where a JSON value is not what it should be, all of it again as text.
+
+    Where even that fails, bytes are no UTF-8 or a line has no end; then with bytes as letters. Says whether it had to.
+    """
     known, narrow = source.raw_paths(), _narrowed(source, fields)
-    try:
-        _create(db, narrow, fields, files, kind, natural_types(narrow, fields), known)
-    except (duckdb.InvalidInputException, duckdb.ConversionException):
-        _create(db, narrow, fields, files, kind, {}, known)
+    tries = (Reading(natural_types(narrow, fields), known), Reading({}, known), Reading({}, known, latin=True))
+    for how in tries[:-1]:
+        try:
+            _create(db, narrow, fields, files, kind, how)
+            return False
+        except (duckdb.InvalidInputException, duckdb.ConversionException):
+            continue
+    _create(db, narrow, fields, files, kind, tries[-1])
+    return True
 
 
 def _narrowed(source: Source, fields: Mapping[str, Field]) -> Source:
@@ -100,9 +146,9 @@ def _narrowed(source: Source, fields: Mapping[str, Field]) -> Source:
 
 
 def _create(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], files: Sequence[FlowFile],
-            kind: str, natural: Mapping[str, str], known: Sequence[str]) -> None:
+            kind: str, how: Reading) -> None:
     shapes = dict.fromkeys(map(_shape, files))
-    relations = [relation(db, source, [f for f in files if _shape(f) == s], natural, known) for s in shapes]
+    relations = [relation(db, source, [f for f in files if _shape(f) == s], how) for s in shapes]
     selects = [_select(source, fields, r) for r in relations or [nothing(source)]]
     db.execute(f"CREATE OR REPLACE TEMP {kind} record AS {' UNION ALL '.join(selects)}")
 
@@ -117,8 +163,20 @@ def _select(source: Source, fields: Mapping[str, Field], rows: Relation) -> str:
     record = [f.name for f in fields.values() if f.origin == "record"]
     counters = [f for f in source.fields if fields[f].type == "integer"]
     lost = " + ".join(f"CAST({_lost(f)} AS TINYINT)" for f in counters) or "0"
-    return (f"SELECT {', '.join(map(name, record))}, proved, {lost} AS lost_numbers, {_damage(source)} AS damage "
-            f"FROM ({_parsed(source, fields, rows)})")
+    merged = f", {BY}, {REPORTER}" if source.merge else ""
+    return (f"SELECT {', '.join(map(_portless, record))}, proved, reply{merged}, {lost} AS lost_numbers, "
+            f"{_damage(source)} AS damage FROM ({_parsed(source, fields, rows)})")
+
+
+_PORTS = ("source.port", "destination.port", "source.nat.port", "destination.nat.port")
+_ICMP = "('icmp', 'ipv6-icmp')"
+
+
+def _portless(field: str) -> str:
+    """A column of `record`. ICMP has no ports, whatever stands in theirs."""
+    if field not in _PORTS:
+        return name(field)
+    return f'CASE WHEN "network.transport" NOT IN {_ICMP} OR "network.transport" IS NULL THEN {name(field)} END AS {name(field)}'
 
 
 def _parsed(source: Source, fields: Mapping[str, Field], rows: Relation, *also: str) -> str:
@@ -127,8 +185,21 @@ def _parsed(source: Source, fields: Mapping[str, Field], rows: Relation, *also: 
     columns = [f"CAST({made.get(f.name, 'NULL')} AS {sql_type(f)}) AS {name(f.name)}"
                for f in fields.values() if f.origin == "record"]
     has = [f"{present(source, f)} AS {_has(f)}" for f in made if fields[f].type in ("time", "port", "integer")]
-    marks = [f"{condition(source.proved or ())} AS proved", f"{condition(source.record)} AS \"#flow\"", 'r."#fault"']
+    marks = [f"({any_of(source.proved)}) AS proved", f"({any_of(source.reply)}) AS reply",
+             f"({any_of(source.record)}) AS \"#flow\"", 'r."#fault"', *_merge_keys(source)]
     return f"SELECT {', '.join([*also, *columns, *has, *marks])} FROM {rows.sql} r"
+
+
+BY, REPORTER = name("#by"), name("#reporter")
+
+
+def _merge_keys(source: Source) -> list[str]:
+    """What records of one connection share, and who counted, each as one text."""
+    if not source.merge:
+        return []
+    pairs = ((source.merge.by, BY), (source.merge.reporter, REPORTER))
+    return [f"concat_ws(chr(31), '', {', '.join(f'coalesce({raw(p)}, chr(30))' for p in paths)}) AS {column}" if paths
+            else f"'' AS {column}" for paths, column in pairs]
 
 
 def _has(field: str) -> str:
@@ -151,17 +222,17 @@ def _damage(source: Source) -> str:
 
 # ---------------------------------------------------------------- where the damage is
 
-def locate(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], files: Sequence[FlowFile],
-           ) -> list[Place]:
+def locate(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], staged: Staged) -> list[Place]:
     """The first few places of each kind of damage, by reading the lines again. For text formats only."""
     narrow = _narrowed(source, fields)
-    places = [place for file in files for place in _places(db, narrow, fields, file)]
+    places = [place for file in staged.files for place in _places(db, narrow, fields, file, staged.latin)]
     kinds = dict.fromkeys(p.damage for p in places)
     return [p for kind in kinds for p in [q for q in places if q.damage == kind][:PLACES]]
 
 
-def _places(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], file: FlowFile) -> list[Place]:
-    if not (lines := numbered(source, file)):
+def _places(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], file: FlowFile,
+            latin: bool) -> list[Place]:
+    if not (lines := numbered(source, file, latin)):
         return []
     address = " OR ".join(f"ewd_ip({name(side)}) IS NULL" for side in ("source.ip", "destination.ip"))
     damage = f"coalesce({_damage(source)}, CASE WHEN {address} THEN 'bad-address' END)"

@@ -164,12 +164,15 @@ def _nested(db: duckdb.DuckDBPyConnection, source: Source, reader: str) -> Relat
     def column(node: Mapping[str, Any] | None, path: tuple[str, ...]) -> str:
         if node is not None:
             return "{" + ", ".join(f"{text(key)}: {column(child, (*path, key))}" for key, child in node.items()) + "}"
-        asked = "f." + ".".join(map(name, path))
-        try:
-            db.execute(f"DESCRIBE SELECT {asked} FROM {reader} f")
-        except duckdb.BinderException:
-            return "CAST(NULL AS VARCHAR)"
-        return f"CAST({asked} AS VARCHAR)"
+        # Parquet writers turn the hyphens of a format's names into underscores.
+        for spelling in dict.fromkeys((path, tuple(p.replace("-", "_") for p in path))):
+            asked = "f." + ".".join(map(name, spelling))
+            try:
+                db.execute(f"DESCRIBE SELECT {asked} FROM {reader} f")
+            except duckdb.BinderException:
+                continue
+            return f"CAST({asked} AS VARCHAR)"
+        return "CAST(NULL AS VARCHAR)"
 
     columns = ", ".join(f"{column(node, (key,))} AS {name(key)}" for key, node in tree(source.raw_paths()).items())
     return Relation(f"(SELECT *, {json_fault(source)} AS \"#fault\" FROM (SELECT {columns} FROM {reader} f))", {})

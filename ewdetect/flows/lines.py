@@ -24,12 +24,18 @@ def split_lines(source: Source, lines: Lines, base: str, header: Sequence[str], 
         columns = Columns(tuple(header), columns.separator, columns.header, len(header))
     matched = _matched(lines, base, columns)
     split = f"SELECT *, {_parts(columns)} AS parts FROM ({matched})" if columns else matched
-    taken = [f"{_set(_taken(path, lines, columns), source)} AS {name(path)}" for path in source.raw_paths()]
+    def value(node: Mapping[str, Any] | None, path: str) -> str:
+        if node is None:
+            return _set(_taken(path, lines, columns), source)
+        return "{" + ", ".join(f"{text(k)}: {value(child, f'{path}/{k}')}" for k, child in node.items()) + "}"
+
+    taken = [f"{value(node, key)} AS {name(key)}" for key, node in tree(source.raw_paths()).items()]
     kept = ", ".join([*also, *taken])
-    essential = [name(p) for f in ("source.ip", "destination.ip") for p in source.fields[f].paths]
+    essential = [name(p) for f in ("source.ip", "destination.ip") for way in source.fields[f].ways()
+                 for p in way.paths]
     empty = " AND ".join(f"{p} IS NULL" for p in essential)
-    return (f'SELECT * REPLACE (CASE WHEN "#fault" = \'\' AND {empty} THEN {_stranger(lines)} ELSE "#fault" END '
-            f'AS "#fault") EXCLUDE (l) FROM (SELECT {kept}, l, {_line_fault(lines, columns)} AS "#fault" FROM ({split}))')
+    return (f'SELECT * EXCLUDE (l) REPLACE (CASE WHEN "#fault" = \'\' AND {empty} THEN {_stranger(lines)} '
+            f'ELSE "#fault" END AS "#fault") FROM (SELECT {kept}, l, {_line_fault(lines, columns)} AS "#fault" FROM ({split}))')
 
 
 def _set(value: str, source: Source) -> str:
@@ -135,7 +141,7 @@ def transformed(value: str, paths: Sequence[str]) -> str:
 
 def json_fault(source: Source) -> str:
     """A line that is no JSON object, or one of another kind, leaves empty what makes a flow."""
-    paths = [p for f in ("event.start", "source.ip", "destination.ip") for p in source.fields[f].paths]
+    paths = [p for f in ("event.start", "source.ip", "destination.ip") for p in source.fields[f].values()]
     columns = dict.fromkeys(p.partition("/")[0] for p in [*paths, *(t.path for terms in source.record for t in terms)])
     return f"CASE WHEN {' AND '.join(f'{name(c)} IS NULL' for c in columns)} THEN 'unreadable' ELSE '' END"
 

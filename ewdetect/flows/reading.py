@@ -161,6 +161,7 @@ class _Reader:
             when=self.terms(raw.get("when", {}), (*path, "when")),
             unless=self.terms(raw.get("unless", {}), (*path, "unless")),
             joined=tuple(raw.get("joined", ())), match=raw.get("match", ""), byte=raw.get("byte", ""),
+            differs=_listed(raw.get("differs", ())),
             other=self.spec(name, raw["or"], (*path, "or")) if "or" in raw else None)
 
     def _check_times(self, raw: Mapping[str, Any], path: Place) -> None:

@@ -146,11 +146,12 @@ class FieldSpec:
     joined: tuple[str, ...] = ()                    # raw paths whose texts, with blanks between, are the value
     match: str = ""                                 # regular expression; the value is its one group
     byte: str = ""                                  # `high` or `low`: the part of a number of two bytes
+    differs: tuple[str, ...] = ()                   # raw paths; of a value that the first of them has, nothing is kept
     other: FieldSpec | None = None                  # how else, where this gives nothing
 
     def values(self) -> tuple[str, ...]:
         """The raw paths whose values it takes."""
-        return (*self.paths, *self.joined, *(self.between or ()), *(self.other.values() if self.other else ()))
+        return (*self.paths, *self.joined, *(self.between or ()), *self.differs, *(self.other.values() if self.other else ()))
 
     def terms(self) -> tuple[Term, ...]:
         """Every test of a raw value."""

@@ -64,7 +64,7 @@ def natural_types(source: Source, fields: Mapping[str, Field]) -> dict[str, str]
         for way in spec.ways():
             for path in (*way.paths, *(way.between or ())):
                 wanted.setdefault(path, set()).add(_natural(way, fields[field]))
-            for path in way.joined:
+            for path in (*way.joined, *way.differs):
                 wanted.setdefault(path, set()).add("VARCHAR")
     for term in (*source.terms(), *(t for spec in source.fields.values() for t in spec.terms())):
         wanted.setdefault(term.path, set()).add("BIGINT" if _is_numeric(term) else "VARCHAR")
@@ -176,7 +176,10 @@ def _value(spec: FieldSpec, field: Field, source: Source, fields: Mapping[str, F
     if spec.other:
         ways = (_value(replace(way, other=None), field, source, fields, types) for way in spec.ways())
         return f"coalesce({', '.join(ways)})"
-    value = _typed(_first(spec), spec, field, types)
+    first = _first(spec)
+    if spec.differs:
+        first = f"nullif({first}, coalesce({', '.join(map(raw, spec.differs))}))"
+    value = _typed(first, spec, field, types)
     if spec.minus:
         length = _value(source.fields[spec.minus], fields[spec.minus], source, fields, types)
         value = f"({value} - CAST(coalesce({length}, 0) * 1000000 AS BIGINT))"
@@ -222,7 +225,7 @@ def _typed(value: str, spec: FieldSpec, field: Field, types: Mapping[str, str]) 
         case "ip":
             return f"nullif(lower({value}), '')"
         case "token":
-            return f"nullif({value}, '')"
+            return _mapped(f"nullif({value}, '')", spec)
     words = _mapped(f"nullif(lower({value}), '')", spec)
     return f"TRY_CAST({words} AS {sql_type(field)})" if field.values else words
 

@@ -26,7 +26,8 @@ def merge(db: duckdb.DuckDBPyConnection, source: Source, kept: Mapping[str, Fiel
     A connection's two sides are called a and b, whichever way its records go: a has the smaller address.
     """
     assert source.merge is not None
-    record = {f.name: f for f in kept.values() if f.origin == "record"}
+    # A length that no record tells is not made up from the clocks of two reporters.
+    record = {f.name: f for f in kept.values() if f.origin == "record" and source.tells(f.name)}
     before = _count(db)
     db.execute(f"CREATE OR REPLACE TEMP TABLE single AS {_single(source.merge, record)}")
     db.execute(f"CREATE OR REPLACE TEMP TABLE record AS SELECT * FROM ({_merged(source.merge, record, orientation)}) "
@@ -77,8 +78,8 @@ def _merged(merge: Merge, record: Mapping[str, Field], orientation: Orientation)
         FROM single WINDOW w AS (PARTITION BY {group}))"""
     forward = f"SELECT *, ahead = a_began AS onward FROM ({voted})"
     if merge.reporter:
-        return _columns(record, f"{group}, one_way, told", _by_reporter(merge, record, forward, group), "max")
-    return _columns(record, f"{group}, one_way, told", forward, merge.counters)
+        return _columns(record, f"{group}, one_way, told", _by_reporter(merge, record, forward, group), "max", merge)
+    return _columns(record, f"{group}, one_way, told", forward, merge.counters, merge)
 
 
 def _a_began(orientation: Orientation) -> str:
@@ -106,39 +107,43 @@ def _by_reporter(merge: Merge, record: Mapping[str, Field], forward: str, group:
     return f"SELECT * {f'REPLACE ({sums})' if sums else ''} FROM ({forward})"
 
 
-def _columns(record: Mapping[str, Field], group: str, rows: str, function: str) -> str:
-    made = ", ".join(f"CAST({_column(f, function)} AS {sql_type(f)}) AS {name(f.name)}" for f in record.values())
+def _columns(record: Mapping[str, Field], group: str, rows: str, function: str, merge: Merge) -> str:
+    made = ", ".join(f"CAST({_column(f, function, merge)} AS {sql_type(f)}) AS {name(f.name)}" for f in record.values())
     # `told` is whether a began. A reply alone stays as it is; the reader turns it, and says that it did.
     alone = "coalesce(one_way AND told <> bool_or(ahead), false)"
     return (f"SELECT {made}, told IS NOT NULL AND NOT {alone} AS proved, {alone} AS reply, max(lost_numbers) AS lost_numbers, "
             f"CAST(NULL AS VARCHAR) AS damage FROM ({rows}) GROUP BY {group}")
 
 
-def _column(field: Field, function: str) -> str:
+def _column(field: Field, function: str, merge: Merge) -> str:
     side, _, attribute = field.name.partition(".")
     here = name(field.name)
-    first = f"arg_min({here}, (NOT onward, {name('event.start')}))"
+    first = _earliest(here)
     if field.name == "event.start":
         return f"min({here})"
     if field.name == "event.duration":
         return 'CASE WHEN count("event.duration") > 0 OR count(*) > 1 THEN (max("#end") - min("event.start")) / 1e6 END'
     if field.name == "flow.outcome":
-        return _OUTCOME
+        return _outcome("bool_or(onward) AND bool_or(NOT onward)" if merge.answers else "false")
     if field.name == "event.action":
         return f"CASE WHEN bool_or({here} = 'denied') THEN 'denied' ELSE CAST({first} AS VARCHAR) END"
     if field.name == "network.state":
-        return f"arg_max({here}, {name('event.start')})"
+        return f'arg_max({here}, ("#end", {here}))'
     if side in ("source", "destination"):
         other = {"source": "destination", "destination": "source"}[side] + "." + attribute
         turned = name(other)
         if attribute in _COUNTED:
             return f"{function}(CASE WHEN onward THEN {here} ELSE {turned} END)"
-        return f"arg_min(CASE WHEN onward THEN {here} ELSE {turned} END, (NOT onward, {name('event.start')}))"
+        return _earliest(f"CASE WHEN onward THEN {here} ELSE {turned} END")
     return first
 
 
-# A policy's word counts most; then that both sides spoke; then a refusal. Records of either direction are both sides.
-_OUTCOME = ("CASE WHEN bool_or(\"flow.outcome\" = 'denied') THEN 'denied' "
-            "WHEN bool_or(\"flow.outcome\" = 'established') THEN 'established' "
-            "WHEN bool_or(\"flow.outcome\" = 'failed') THEN 'failed' "
-            "WHEN bool_or(onward) AND bool_or(NOT onward) THEN 'established' ELSE any_value(\"flow.outcome\") END")
+def _earliest(value: str) -> str:
+    """What the initiator's first record says; of two at one time the lesser, so that every run says the same."""
+    return f"arg_min({value}, (NOT onward, {name('event.start')}, {value}))"
+
+
+def _outcome(both_spoke: str) -> str:
+    """A policy's word counts most; then that both sides spoke; then a refusal."""
+    said = [f"WHEN bool_or(\"flow.outcome\" = '{word}') THEN '{word}'" for word in ("denied", "established", "failed")]
+    return f"CASE {' '.join(said)} WHEN {both_spoke} THEN 'established' ELSE any_value(\"flow.outcome\") END"

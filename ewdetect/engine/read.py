@@ -88,7 +88,7 @@ def _refuse_changed_headers(db: duckdb.DuckDBPyConnection, source: Source, files
 
 def _date(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile], until: int | None) -> int:
     """Give times without a year one, and say how many there are."""
-    if SYSLOG not in source.fields["event.start"].times or not files:
+    if not files or not any(SYSLOG in way.times for way in source.fields["event.start"].ways()):
         return 0
     yearless = f'"event.start" BETWEEN {YEARLESS_FROM_US} AND {YEARLESS_TO_US}'
     found = db.execute(f'SELECT count_if({yearless}), max("event.start") FILTER (NOT {yearless}) FROM record').fetchone()

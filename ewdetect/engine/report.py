@@ -61,7 +61,7 @@ def report_of(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str
     counts, lost = _damage(db)
     passed, whole = counts.pop("passed", 0), counts.pop("kept", 0)
     kept, turned, first, last = _flows(db)
-    torn = _torn(db, staged)
+    torn = _torn(db, source, staged)
     dropped = counts | {"bad-address": whole - kept - duplicates, "duplicate": duplicates,
                         "ragged": counts.get("ragged", 0) + len(torn)}
     dropped = {damage: count for damage, count in sorted(dropped.items()) if count}
@@ -92,8 +92,9 @@ def _flows(db: duckdb.DuckDBPyConnection) -> tuple[int, int, int | None, int | N
     return found or (0, 0, None, None)
 
 
-def _torn(db: duckdb.DuckDBPyConnection, staged: Staged) -> list[Place]:
-    if not staged.latin and all(file.container is not Container.CSV for file in staged.files):
+def _torn(db: duckdb.DuckDBPyConnection, source: Source, staged: Staged) -> list[Place]:
+    tables = not source.lines and any(file.container is Container.CSV for file in staged.files)
+    if not staged.latin and not tables:
         return []
     return [Place(file, line, "ragged") for file, line in torn_lines(db)]
 

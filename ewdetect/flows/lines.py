@@ -33,7 +33,7 @@ def split_lines(source: Source, lines: Lines, base: str, header: Sequence[str], 
     kept = ", ".join([*also, *taken])
     essential = [name(p) for f in ("source.ip", "destination.ip") for way in source.fields[f].ways()
                  for p in way.paths]
-    empty = " AND ".join(f"{p} IS NULL" for p in essential)
+    empty = " AND ".join(f"{p} IS NULL" for p in essential) if not columns else "false"
     return (f'SELECT * EXCLUDE (l) REPLACE (CASE WHEN "#fault" = \'\' AND {empty} THEN {_stranger(lines)} '
             f'ELSE "#fault" END AS "#fault") FROM (SELECT {kept}, l, {_line_fault(lines, columns)} AS "#fault" FROM ({split}))')
 
@@ -55,7 +55,9 @@ def _matched(lines: Lines, base: str, columns: Columns | None) -> str:
     rests = [i for i, p in enumerate(lines.patterns) if "rest" in p.groups]
     rest = f"CASE which {' '.join(f'WHEN {i} THEN p{i}.rest' for i in rests)} END" if rests else "l"
     if lines.pairs:
-        rest = f"{text(lines.pairs.separator)} || {rest}"
+        # The first key may stand right behind syslog's priority.
+        bare = f"CASE WHEN starts_with({rest}, '<') THEN substr({rest}, strpos({rest}, '>') + 1) ELSE {rest} END"
+        rest = f"{text(lines.pairs.separator)} || {bare}"
     inner = f"SELECT *, {rest} AS rest FROM (SELECT *, {which} AS which FROM ({found}))"
     return f"{inner} WHERE NOT {is_header(columns)}" if columns and columns.header else inner
 
@@ -140,9 +142,8 @@ def transformed(value: str, paths: Sequence[str]) -> str:
 
 
 def json_fault(source: Source) -> str:
-    """A line that is no JSON object, or one of another kind, leaves empty what makes a flow."""
-    paths = [p for f in ("event.start", "source.ip", "destination.ip") for p in source.fields[f].values()]
-    columns = dict.fromkeys(p.partition("/")[0] for p in [*paths, *(t.path for terms in source.record for t in terms)])
+    """A line that is no JSON object, or one of quite another kind, leaves everything empty."""
+    columns = dict.fromkeys(p.partition("/")[0] for p in source.raw_paths())
     return f"CASE WHEN {' AND '.join(f'{name(c)} IS NULL' for c in columns)} THEN 'unreadable' ELSE '' END"
 
 

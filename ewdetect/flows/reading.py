@@ -70,7 +70,8 @@ def _traits(raw: Mapping[str, Any]) -> Traits:
 
 
 def _merge(raw: Mapping[str, Any]) -> Merge:
-    return Merge(_listed(raw.get("by", ())), raw["gap"], raw["counters"], _listed(raw.get("reporter", ())))
+    return Merge(_listed(raw.get("by", ())), raw["gap"], raw["counters"], _listed(raw.get("reporter", ())),
+                 raw.get("answers", True))
 
 
 def _unfold(raw: Mapping[str, Any]) -> Unfold:

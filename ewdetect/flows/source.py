@@ -102,13 +102,15 @@ class Merge:
 
     They share addresses, ports and transport, in either direction, and the raw values `by`, and no two of them are
     more than `gap` apart. `counters` says whether later records go on counting (`max`) or begin anew (`sum`).
-    `reporter` are raw paths that tell who counted: what two reporters say of one connection is not added up.
+    `reporter` are raw paths that tell who counted: what two reporters say of one connection is not added up. With
+    `answers` a record of the other direction shows that there was an answer; without, it is only written that way round.
     """
 
     by: tuple[str, ...]
     gap: str
     counters: str
     reporter: tuple[str, ...] = ()
+    answers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,12 @@ class Source:
     def terms(self) -> tuple[Term, ...]:
         """Every test of a raw value that belongs to no field."""
         return tuple(t for terms in (*self.record, *self.proved, *self.reply) for t in terms)
+
+    def tells(self, field: str) -> bool:
+        """Whether flows have a record field: the source fills it, or joins records that fill the other side's."""
+        side, _, attribute = field.partition(".")
+        other = {"source": "destination", "destination": "source"}.get(side, side) + "." + attribute
+        return field in self.fields or (self.merge is not None and other in self.fields)
 
     def raw_paths(self) -> tuple[str, ...]:
         """Every raw path that reading needs, in a stable order."""

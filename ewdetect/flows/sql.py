@@ -209,7 +209,7 @@ def _typed(value: str, spec: FieldSpec, field: Field, types: Mapping[str, str]) 
             number = f"TRY_CAST({value} AS INTEGER)"
             return f"CASE WHEN {number} BETWEEN 0 AND {MAX_PORT} THEN {number} END"
         case "integer":
-            number = f"TRY_CAST({value} AS BIGINT)"
+            number = f"TRY_CAST({_mapped(f'lower({value})', spec) if spec.mapping else value} AS BIGINT)"
             if spec.byte:
                 number = f"({number} // 256)" if spec.byte == "high" else f"({number} % 256)"
             return f"CASE WHEN {number} >= 0 THEN {number} END"

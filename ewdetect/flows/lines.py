@@ -93,7 +93,8 @@ def _taken(path: str, lines: Lines, columns: Columns | None) -> str:
     branches = [f"WHEN {i} THEN {text(p.sets[path]) if path in p.sets else f'p{i}.{name(path)}'}"
                 for i, p in enumerate(lines.patterns) if path in p.groups or path in p.sets]
     if branches:
-        return f"nullif(CASE which {' '.join(branches)} END, '')"
+        pair = f" ELSE {_pair(path, lines.pairs)}" if lines.pairs else ""
+        return f"nullif(CASE which {' '.join(branches)}{pair} END, '')"
     if lines.pairs:
         return _pair(path, lines.pairs)
     if columns and path in columns.names:

@@ -9,18 +9,25 @@ import click
 from ewdetect.cli.fixtures import network_files
 from ewdetect.cli.options import json_or_text, rule_paths
 from ewdetect.cli.output import emit, show
-from ewdetect.load import content_root, load_fields, load_network, load_pack, load_source
+from ewdetect.coverage import cover
+from ewdetect.flows import Source
+from ewdetect.flows.source import knows_bytes
+from ewdetect.load import content_root, load_fields, load_network, load_pack, load_sources
 from ewdetect.report.envelope import listing_json
 from ewdetect.report.listing_text import listing_text
+from ewdetect.resolve import resolve_rule
 
 Row = Mapping[str, str]
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["rules", "sources", "fields", "networks"]))
+@click.argument("what", type=click.Choice(["rules", "sources", "fields", "networks", "coverage"]))
 @json_or_text
 def command(what: str, form: str) -> None:
-    """List the rules, telemetry sources or canonical fields that ship, or the networks of fixtures/."""
+    """List the rules, telemetry sources or canonical fields that ship, or the networks of fixtures/.
+
+    `coverage` shows for every rule and source whether the source answers it exactly, worse, or not at all, and why.
+    """
     rows = list(_LISTS[what]())
     if form == "json":
         emit(listing_json(what, rows))
@@ -36,11 +43,29 @@ def _rules() -> Iterator[Row]:
 
 
 def _sources() -> Iterator[Row]:
+    for source in load_sources(load_fields()):
+        traits = source.traits
+        yield {"source": source.name, "title": source.title, "outcomes": ", ".join(traits.outcomes),
+               "initiator": traits.initiator, "times": _times(source), "reports": ", ".join(traits.reports),
+               "bytes": knows_bytes(source)}
+
+
+def _times(source: Source) -> str:
+    traits = source.traits
+    words = ["exact"] if traits.timing == "exact" else [f"sums up {traits.interval}"]
+    return ", ".join([*words, *(["sampled"] if traits.sampled else [])])
+
+
+def _coverage() -> Iterator[Row]:
     fields = load_fields()
-    for path in sorted((content_root() / "mappings").glob("*/source.yml")):
-        source = load_source(path.parent.name, fields)
-        yield {"source": source.name, "title": source.title, "fields": f"{len(source.fields)}",
-               "outcomes": ", ".join(source.traits.outcomes)}
+    pack = load_pack(rule_paths(()), fields)
+    sources = load_sources(fields)
+    for rule in pack.alerting():
+        resolved = resolve_rule(rule, pack)
+        for source in sources:
+            covered = cover(resolved, source, fields)
+            yield {"rule": rule.name, "source": source.name, "coverage": covered.grade.value,
+                   "why": "; ".join(covered.reasons)}
 
 
 def _fields() -> Iterator[Row]:
@@ -58,4 +83,5 @@ def _networks() -> Iterator[Row]:
 
 
 _LISTS: Mapping[str, Callable[[], Iterator[Row]]] = {
-    "rules": _rules, "sources": _sources, "fields": _fields, "networks": _networks}
+    "rules": _rules, "sources": _sources, "fields": _fields, "networks": _networks,
+    "coverage": _coverage}

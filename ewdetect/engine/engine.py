@@ -19,6 +19,7 @@ from ewdetect.engine.alerts import Addresses, all_flows, collect
 from ewdetect.engine.flow import build_flows, drop_duplicates, kept_fields
 from ewdetect.engine.merge import merge
 from ewdetect.engine.read import stage
+from ewdetect.engine.recognise import recognise
 from ewdetect.engine.report import ReadReport, report_of
 from ewdetect.flows import Orientation, Source
 from ewdetect.flows.files import expand
@@ -103,6 +104,11 @@ class Engine:
             report = report_of(self._db, source, kept, staged, duplicates, joined)
             self._db.execute(f"DROP {staged.kind} record")
         return report
+
+    def recognise(self, sources: Sequence[Source], paths: Sequence[str]) -> Source:
+        """The one source that finds flows in the files. Raises Rejected where none does, or more than one."""
+        with _world():
+            return recognise(self._db, sources, self._fields, expand(paths, self._folder), self._folder)
 
     def alerts(self, resolved: ResolvedRule) -> list[Alert]:
         """Every alert of a rule, oldest first."""

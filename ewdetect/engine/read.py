@@ -91,7 +91,7 @@ def _date(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFil
     if not files or not any(SYSLOG in way.times for way in source.fields["event.start"].ways()):
         return 0
     yearless = f'"event.start" BETWEEN {YEARLESS_FROM_US} AND {YEARLESS_TO_US}'
-    found = db.execute(f'SELECT count_if({yearless}), max("event.start") FILTER (NOT {yearless}) FROM record').fetchone()
+    found = db.execute(f'SELECT coalesce(count_if({yearless}), 0), max("event.start") FILTER (NOT {yearless}) FROM record').fetchone()
     count, told = found or (0, None)
     if count:
         latest = until or told or max(int(Path(f.path).stat().st_mtime * 1_000_000) for f in files)

@@ -99,9 +99,9 @@ def _documents(source: Source, paths: str, gz: str, how: Reading, *also: str) ->
                           "WHERE x <> ''", also)
     if source.unfold:
         return unfolded(source, f"SELECT l, 0 AS line FROM ({whole})", also)
-    listed = "CASE WHEN coalesce(json_valid(l), false) AND starts_with(ltrim(l), '[') THEN json_extract(l, '$[*]') ELSE [l] END"
+    listed = "CASE WHEN coalesce(json_valid(l), false) AND starts_with(ltrim(l), '[') THEN json_extract_string(l, '$[*]') ELSE [l] END"
     each = f"SELECT unnest({listed}) AS l, generate_subscripts({listed}, 1) AS line FROM ({whole})"
-    return plain_json(source, f"SELECT CAST(l AS VARCHAR) AS l, line FROM ({each})", also)
+    return plain_json(source, each, also)
 
 
 def nothing(source: Source) -> Relation:

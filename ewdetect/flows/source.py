@@ -231,3 +231,9 @@ class Source:
         paths = [p for spec in self.fields.values() for p in (*spec.values(), *(t.path for t in spec.terms()))]
         merged = (*self.merge.by, *self.merge.reporter) if self.merge else ()
         return tuple(dict.fromkeys([*paths, *(t.path for t in self.terms()), *merged]))
+
+
+def knows_bytes(source: Source) -> str:
+    """Of which directions a source's flows have bytes: `both ways`, `one way` or `no`."""
+    known = [source.tells(f"{side}.bytes") for side in ("source", "destination")]
+    return "both ways" if all(known) else "one way" if any(known) else "no"

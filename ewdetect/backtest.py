@@ -12,7 +12,7 @@ from ewdetect.model import Alert, Field, Pack, Rule
 from ewdetect.network import Network
 from ewdetect.plan import fields_used
 from ewdetect.problems import Problem, Rejected, suggest
-from ewdetect.resolve import ResolvedRule, resolve_rule
+from ewdetect.resolve import resolve_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ def run_backtest(pack: Pack, source: Source, paths: Sequence[str], network: Netw
                  progress: Callable[[str], None] = lambda _: None, until: int | None = None) -> Backtest:
     """Read the flows once and run every alerting rule on them, or the rules that `only` names.
 
-    `progress` is told what is being done, in words. `until` is the latest time of a log whose times have no year. Raises Rejected for a rule that is not there and for files that
+    `progress` is told what is being done, in words. `until` is the latest time of a log whose times have no year.
+    Raises Rejected for a rule that is not there and for files that
     the source does not read, WorldFailed where disk or memory run out.
     """
     resolved = [resolve_rule(rule, pack) for rule in chosen_rules(pack, only)]

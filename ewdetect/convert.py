@@ -37,6 +37,7 @@ def convert_rule(resolved: ResolvedRule, backend: Backend, context: str, dialect
     covered = cover(resolved, resolved.source, load_fields())
     reason = "; ".join(covered.reasons)
     if covered.grade is Grade.IMPOSSIBLE:
-        raise Rejected([Problem("convert/not-told", f"`{resolved.rule.name}`: {reason}", resolved.rule.document.at("title"),
+        raise Rejected([Problem("convert/not-told", f"`{resolved.rule.name}`: {reason}",
+                                resolved.rule.document.at("title"),
                                 "use a source that tells it; `ewdetect list coverage` shows which")])
     return replace(query, caveats=(*query.caveats, f"Degraded: {reason}.")) if reason else query

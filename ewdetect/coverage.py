@@ -1,4 +1,4 @@
-"""What a telemetry source can answer: of each rule whether exactly, worse than it is meant (and why), or not at all (why)."""
+"""What a telemetry source can answer: each rule exactly, worse than it is meant (and why), or not at all (and why)."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def _asked(resolved: ResolvedRule) -> Iterator[set[str]]:
     for part in resolved.parts:
         for item in items(part):
             asked = {str(value).lower() for value, _ in item.values}
-            if asked and item.field == "flow.outcome" and not item.modifiers and not str(item.path[1]).startswith("filter"):
+            plain = item.field == "flow.outcome" and not item.modifiers
+            if asked and plain and not str(item.path[1]).startswith("filter"):
                 yield asked
 
 

@@ -105,8 +105,8 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
     return vocabulary
 
 
-_SEVERAL = (": it writes several records of one connection, which only ewdetect's reader joins; a query would count them "
-            "apart, and take answers for connections")
+_SEVERAL = (": it writes several records of one connection, which only ewdetect's reader joins; a query would count "
+            "them apart, and take answers for connections")
 
 
 def _mend(path: Path, source: Source) -> str:

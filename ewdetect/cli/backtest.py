@@ -40,14 +40,16 @@ class Memory(click.ParamType[str, str]):
 
 @click.command("backtest")
 @click.argument("flows", nargs=-1, required=True, metavar="FLOWS...")
-@click.option("--source", required=True, metavar="S", help="What wrote the flows: a name of `ewdetect list sources`, or `auto` to tell it by their content.")
+@click.option("--source", required=True, metavar="S",
+              help="What wrote the flows: a name of `ewdetect list sources`, or `auto` to tell it by their content.")
 @network_option(required=True)
 @click.option("--rules", multiple=True, metavar="PATH", help="Rule files or folders; left out, the rules that ship.")
 @click.option("--rule", "only", multiple=True, metavar="NAME", help="Run this rule only; may be repeated.")
 @click.option("--alerts", metavar="OUT.jsonl", help="Write every alert as a line of JSON; `-` is standard output.")
 @click.option("--truth", metavar="FILE", help="Say which of the steps in FILE were caught, missed or falsely added.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), metavar="DATE",
-              help="The latest time (UTC) of logs whose times have no year; left out, what other lines or the files' dates say.")
+              help="The latest time (UTC) of logs whose times have no year; left out, what other lines or the files' "
+                   "dates say.")
 @click.option("--memory", type=Memory(), default="512MB", show_default=True,
               help="What the engine may use before it spills to disk.")
 @json_or_text
@@ -68,7 +70,8 @@ def command(flows: tuple[str, ...], source: str, network: str, rules: tuple[str,
         write = stack.enter_context(whole_file(alerts)) if alerts else None
         with progress("backtest") as update:
             result = run_backtest(pack, telemetry, flows, context, fields, load_orientation(),
-                                  only or [rule.name for rule in found], Settings(memory=memory), update, _microseconds(until))
+                                  only or [rule.name for rule in found], Settings(memory=memory), update,
+                                  _microseconds(until))
         if write:
             write(alert_lines(result.alerts))
     judgement = judge(result.alerts, told) if told else None
@@ -85,8 +88,8 @@ def command(flows: tuple[str, ...], source: str, network: str, rules: tuple[str,
 def _recognised(flows: tuple[str, ...], fields: Mapping[str, Field]) -> Source:
     """The source that wrote the flows. Standard input can be read once only, so it cannot be looked at before."""
     if "-" in flows:
-        raise Rejected(Problem("flows/no-source", "standard input is not looked at twice", None,
-                               "name the source with --source, or write the flows into a file"))
+        raise Rejected([Problem("flows/no-source", "standard input is not looked at twice", None,
+                                "name the source with --source, or write the flows into a file")])
     with Engine(fields, load_orientation()) as engine:
         return engine.recognise(load_sources(fields), flows)
 

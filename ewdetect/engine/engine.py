@@ -87,7 +87,8 @@ class Engine:
              until: int | None = None) -> ReadReport:
         """Read flows, join the context, and keep of context and derived fields those in `used`.
 
-        `until` is the latest time, in microseconds since 1970, of a log whose times have no year. Raises Rejected where files and source do not fit, WorldFailed where disk or memory run out.
+        `until` is the latest time, in microseconds since 1970, of a log whose times have no year.
+        Raises Rejected where files and source do not fit, WorldFailed where disk or memory run out.
         """
         kept = kept_fields(self._fields, used)
         context = tuple(context_fields(self._fields).values())

@@ -32,7 +32,8 @@ def merge(db: duckdb.DuckDBPyConnection, source: Source, kept: Mapping[str, Fiel
     db.execute(f"CREATE OR REPLACE TEMP TABLE single AS {_single(source.merge, record)}")
     db.execute(f"CREATE OR REPLACE TEMP TABLE record AS SELECT * FROM ({_merged(source.merge, record, orientation)}) "
                f"UNION ALL BY NAME SELECT * EXCLUDE ({BY}, {REPORTER}) FROM record WHERE damage IS NOT NULL "
-               f"UNION ALL BY NAME SELECT r.* EXCLUDE ({BY}, {REPORTER}) FROM record r WHERE damage IS NULL AND NOT ({_WHOLE})")
+               f"UNION ALL BY NAME SELECT r.* EXCLUDE ({BY}, {REPORTER}) FROM record r "
+               f"WHERE damage IS NULL AND NOT ({_WHOLE})")
     db.execute("DROP TABLE single")
     return before - _count(db)
 
@@ -74,7 +75,8 @@ def _merged(merge: Merge, record: Mapping[str, Field], orientation: Orientation)
     voted = f"""SELECT *, {_a_began(orientation)} AS a_began FROM (
         SELECT *, arg_min(ahead = proved, ("event.start", NOT proved)) FILTER (proved OR reply) OVER w AS told,
                bool_and(ahead) OVER w OR NOT bool_or(ahead) OVER w AS one_way,
-               min("event.start") FILTER (ahead) OVER w AS a_first, min("event.start") FILTER (NOT ahead) OVER w AS b_first
+               min("event.start") FILTER (ahead) OVER w AS a_first,
+               min("event.start") FILTER (NOT ahead) OVER w AS b_first
         FROM single WINDOW w AS (PARTITION BY {group}))"""
     forward = f"SELECT *, ahead = a_began AS onward FROM ({voted})"
     if merge.reporter:
@@ -83,7 +85,7 @@ def _merged(merge: Merge, record: Mapping[str, Field], orientation: Orientation)
 
 
 def _a_began(orientation: Orientation) -> str:
-    """Evidence first, then a service port, then who was heard first, then the lower port. One record alone is trusted."""
+    """Evidence first, then a service port, then who was heard first, then the lower port. One direction is trusted."""
     ports = ", ".join(map(str, orientation.service_ports))
     def serves(this: str, other: str) -> str:
         return f'("{this}" IN ({ports}) AND "{other}" >= {orientation.ephemeral_from})'
@@ -111,8 +113,8 @@ def _columns(record: Mapping[str, Field], group: str, rows: str, function: str, 
     made = ", ".join(f"CAST({_column(f, function, merge)} AS {sql_type(f)}) AS {name(f.name)}" for f in record.values())
     # `told` is whether a began. A reply alone stays as it is; the reader turns it, and says that it did.
     alone = "coalesce(one_way AND told <> bool_or(ahead), false)"
-    return (f"SELECT {made}, told IS NOT NULL AND NOT {alone} AS proved, {alone} AS reply, max(lost_numbers) AS lost_numbers, "
-            f"CAST(NULL AS VARCHAR) AS damage FROM ({rows}) GROUP BY {group}")
+    return (f"SELECT {made}, told IS NOT NULL AND NOT {alone} AS proved, {alone} AS reply, "
+            f"max(lost_numbers) AS lost_numbers, CAST(NULL AS VARCHAR) AS damage FROM ({rows}) GROUP BY {group}")
 
 
 def _column(field: Field, function: str, merge: Merge) -> str:

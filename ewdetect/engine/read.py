@@ -14,8 +14,8 @@ import duckdb
 
 from ewdetect.engine.relations import Reading, Relation, changed_header, nothing, numbered, relation
 from ewdetect.flows import Source
-from ewdetect.flows.files import Container, FlowFile, fits, inspect, salvage
-from ewdetect.flows.sql import any_of, canonical, condition, name, natural_types, present, raw, sql_type
+from ewdetect.flows.files import Container, FlowFile, cleaned, fits, inspect, salvage
+from ewdetect.flows.sql import any_of, canonical, name, natural_types, present, raw, sql_type
 from ewdetect.flows.times import SYSLOG, YEARLESS_FROM_US, YEARLESS_TO_US, dated
 from ewdetect.model import Field
 from ewdetect.problems import Location, Problem, Rejected
@@ -36,41 +36,40 @@ class Place:
 class Staged:
     """What staging found before addresses are known.
 
-    `kind` is what `record` is, TABLE or VIEW; `dated` how many times got their year from elsewhere; `latin` whether
-    bytes that are no UTF-8 were taken as letters.
+    `kind` is what `record` is, TABLE or VIEW; `scratch` a folder for copies; `dated` how many times got their year from
+    elsewhere.
     """
 
     files: tuple[FlowFile, ...]
     places: tuple[Place, ...]
     kind: str
+    scratch: Path
     dated: int = 0
-    latin: bool = False
 
 
 def stage(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], paths: Sequence[tuple[str, str]],
           scratch: Path, until: int | None = None) -> Staged:
     """Fill `record` from the files. Raises Rejected where the source does not read these files.
 
-    `until` is the latest time of a log without years, in microseconds; left out, what its other lines say, or the file's
-    own date.
+    `until` is the latest time of a log without years, in microseconds; left out, what its other lines say, or the
+    file's own date.
     """
     files = [inspect(path, shown, source) for path, shown in paths]
     _refuse_misfits(files, source)
     skipped = [f for f in files if _other_log(f, source)]
     places = [Place(f.shown, 0, "other-log") for f in skipped]
     readable = [f for f in files if f.container is not Container.EMPTY and f not in skipped]
-    _refuse_changed_headers(db, source, readable)
     # Parquet is quick to read again, so it is not copied.
     kind = "VIEW" if _is_cheap(readable) and not source.merge else "TABLE"
     try:
-        latin = _fill(db, source, fields, readable, kind)
+        readable = _fill(db, source, fields, readable, kind, scratch)
     except duckdb.IOException:
         readable, damaged = _salvaged(readable, scratch)
         if not damaged:
             raise
         places += damaged
-        latin = _fill(db, source, fields, readable, kind)
-    return Staged(tuple(readable), tuple(places), kind, _date(db, source, readable, until), latin)
+        readable = _fill(db, source, fields, readable, kind, scratch)
+    return Staged(tuple(readable), tuple(places), kind, scratch, _date(db, source, readable, until))
 
 
 def _is_cheap(files: Sequence[FlowFile]) -> bool:
@@ -79,23 +78,27 @@ def _is_cheap(files: Sequence[FlowFile]) -> bool:
 
 def _refuse_changed_headers(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile]) -> None:
     """Values under a header that changes halfway would be taken for others."""
-    problems = [Problem("flows/changed-header", "the columns are named anew, and differently, in the middle of the file",
+    problems = [Problem("flows/changed-header", "in the middle of the file the columns are named anew, and differently",
                         Location(file.shown, line), "split the file there")
                 for file in files if file.header and (line := changed_header(db, source, file))]
     if problems:
         raise Rejected(problems)
 
 
+_START = name("event.start")
+
+
 def _date(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile], until: int | None) -> int:
     """Give times without a year one, and say how many there are."""
     if not files or not any(SYSLOG in way.times for way in source.fields["event.start"].ways()):
         return 0
-    yearless = f'"event.start" BETWEEN {YEARLESS_FROM_US} AND {YEARLESS_TO_US}'
-    found = db.execute(f'SELECT coalesce(count_if({yearless}), 0), max("event.start") FILTER (NOT {yearless}) FROM record').fetchone()
+    yearless = f"{_START} BETWEEN {YEARLESS_FROM_US} AND {YEARLESS_TO_US}"
+    found = db.execute(f"SELECT coalesce(count_if({yearless}), 0), max({_START}) FILTER (NOT {yearless}) FROM record"
+                       ).fetchone()
     count, told = found or (0, None)
     if count:
         latest = until or told or max(int(Path(f.path).stat().st_mtime * 1_000_000) for f in files)
-        db.execute(f'UPDATE record SET "event.start" = {dated(chr(34) + "event.start" + chr(34), str(latest))} WHERE {yearless}')
+        db.execute(f"UPDATE record SET {_START} = {dated(_START, str(latest))} WHERE {yearless}")
     return int(count)
 
 
@@ -109,7 +112,8 @@ def _refuse_misfits(files: Iterable[FlowFile], source: Source) -> None:
 
 def _other_log(file: FlowFile, source: Source) -> bool:
     """A Zeek folder holds many logs; those without the columns that mark a connection are not ours."""
-    return file.container is Container.ZEEK_TSV and any(t.path not in file.header for terms in source.record for t in terms)
+    asked = {term.path for terms in source.record for term in terms}
+    return file.container is Container.ZEEK_TSV and not asked <= set(file.header)
 
 
 def _salvaged(files: Sequence[FlowFile], scratch: Path) -> tuple[list[FlowFile], list[Place]]:
@@ -123,21 +127,26 @@ def _salvaged(files: Sequence[FlowFile], scratch: Path) -> tuple[list[FlowFile],
 
 
 def _fill(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], files: Sequence[FlowFile],
-          kind: str) -> bool:
+          kind: str, scratch: Path) -> list[FlowFile]:
     """Make `record`: typed and fast; where a JSON value is not what it should be, all of it again as text.
 
-    Where even that fails, bytes are no UTF-8 or a line has no end; then with bytes as letters. Says whether it had to.
+    Where even that fails there are bytes that are no UTF-8, or a line without end; then from copies without them.
+    Returns the files that were read.
     """
     known, narrow = source.raw_paths(), _narrowed(source, fields)
-    tries = (Reading(natural_types(narrow, fields), known), Reading({}, known), Reading({}, known, latin=True))
-    for how in tries[:-1]:
+    # The JSON reader takes a byte order mark for damage.
+    files = [cleaned(f, scratch) if f.marked and f.container is Container.NDJSON else f for f in files]
+    for how in (Reading(natural_types(narrow, fields), known), Reading({}, known)):
         try:
+            _refuse_changed_headers(db, source, files)
             _create(db, narrow, fields, files, kind, how)
-            return False
+            return files
         except (duckdb.InvalidInputException, duckdb.ConversionException):
             continue
-    _create(db, narrow, fields, files, kind, tries[-1])
-    return True
+    files = [cleaned(f, scratch) for f in files]
+    _refuse_changed_headers(db, source, files)
+    _create(db, narrow, fields, files, kind, Reading({}, known))
+    return files
 
 
 def _narrowed(source: Source, fields: Mapping[str, Field]) -> Source:
@@ -176,7 +185,8 @@ def _portless(field: str) -> str:
     """A column of `record`. ICMP has no ports, whatever stands in theirs."""
     if field not in _PORTS:
         return name(field)
-    return f'CASE WHEN "network.transport" NOT IN {_ICMP} OR "network.transport" IS NULL THEN {name(field)} END AS {name(field)}'
+    has_ports = f'("network.transport" IS NULL OR "network.transport" NOT IN {_ICMP})'
+    return f"CASE WHEN {has_ports} THEN {name(field)} END AS {name(field)}"
 
 
 def _parsed(source: Source, fields: Mapping[str, Field], rows: Relation, *also: str) -> str:
@@ -225,14 +235,22 @@ def _damage(source: Source) -> str:
 def locate(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], staged: Staged) -> list[Place]:
     """The first few places of each kind of damage, by reading the lines again. For text formats only."""
     narrow = _narrowed(source, fields)
-    places = [place for file in staged.files for place in _places(db, narrow, fields, file, staged.latin)]
+    places = [place for file in staged.files for place in _readable_places(db, narrow, fields, file, staged.scratch)]
     kinds = dict.fromkeys(p.damage for p in places)
     return [p for kind in kinds for p in [q for q in places if q.damage == kind][:PLACES]]
 
 
-def _places(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], file: FlowFile,
-            latin: bool) -> list[Place]:
-    if not (lines := numbered(source, file, latin)):
+def _readable_places(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], file: FlowFile,
+                     scratch: Path) -> list[Place]:
+    """The JSON reader passes over bytes that the reader of lines does not take."""
+    try:
+        return _places(db, source, fields, file)
+    except duckdb.InvalidInputException:
+        return _places(db, source, fields, cleaned(file, scratch))
+
+
+def _places(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], file: FlowFile) -> list[Place]:
+    if not (lines := numbered(source, file)):
         return []
     address = " OR ".join(f"ewd_ip({name(side)}) IS NULL" for side in ("source.ip", "destination.ip"))
     damage = f"coalesce({_damage(source)}, CASE WHEN {address} THEN 'bad-address' END)"

@@ -30,20 +30,17 @@ class Relation:
 class Reading:
     """How to read: with `natural` types JSON is read fast, and fails at the first damage; with none, all is text.
 
-    A table may have the columns `known`. With `latin` bytes that are no UTF-8 become letters, and lines without end are
-    noted as rejects.
+    A table may have the columns `known`.
     """
 
     natural: Mapping[str, str]
     known: Sequence[str] = ()
-    latin: bool = False
 
 
 _LINES = ("delim = chr(1), quote = '', escape = '', header = false, columns = {'l': 'VARCHAR'}, auto_detect = false, "
           "strict_mode = false")
-_LATIN = "encoding = 'latin-1', store_rejects = true"
 _DATA_LINE = "l IS NOT NULL AND NOT starts_with(l, '#')"
-_OBJECT_BYTES = 268_435_456             # the largest JSON document or object
+_LONGEST_RECORD = 33_554_432            # bytes of a line that holds many flows
 
 
 def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile], how: Reading) -> Relation:
@@ -51,10 +48,10 @@ def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[Flow
     paths, gz = "[" + ", ".join(text(f.path) for f in files) + "]", _gz(files[0])
     match files[0].container:
         case Container.ZEEK_TSV:
-            lines = f"read_csv({paths}{gz}, {_lines(how)})"
+            lines = f"read_csv({paths}{gz}, {_LINES})"
             return Relation(f"(SELECT {_split(source, files[0].header)} FROM {lines} WHERE {_DATA_LINE})", {})
         case Container.CSV if source.lines:
-            base = f"SELECT {_CLEAN} FROM read_csv({paths}{gz}, {_lines(how)}) WHERE {_TEXT}"
+            base = f"SELECT {_CLEAN} FROM read_csv({paths}{gz}, {_LINES}) WHERE {_TEXT}"
             return Relation(f"({split_lines(source, source.lines, base, files[0].header)})", {})
         case Container.CSV:
             reader = f"read_csv({paths}{gz}, header = true, all_varchar = true, store_rejects = true)"
@@ -64,9 +61,10 @@ def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[Flow
         case Container.PARQUET:
             return _nested(db, source, f"read_parquet({paths}, union_by_name = true)")
         case Container.DOCUMENT if source.unfold or not how.natural:
-            return Relation(f"({_documents(source, paths, gz, how)})", {})
+            return Relation(f"({_documents(source, paths, gz)})", {})
     if source.unfold:
-        base = f"SELECT {_CLEAN} FROM read_csv({paths}{gz}, {_lines(how)}, max_line_size = {_OBJECT_BYTES // 8}) WHERE {_TEXT}"
+        reader = f"read_csv({paths}{gz}, {_LINES}, max_line_size = {_LONGEST_RECORD})"
+        base = f"SELECT {_CLEAN} FROM {reader} WHERE {_TEXT}"
         return Relation(f"({unfolded(source, base)})", {})
     columns = column_types(source.raw_paths(), how.natural)
     struct = ", ".join(f"{name(k)}: {text(v)}" for k, v in columns.items())
@@ -84,22 +82,20 @@ def _gz(file: FlowFile) -> str:
     return ", compression = 'gzip'" if file.gzipped else ""
 
 
-def _lines(how: Reading) -> str:
-    return f"{_LINES}, {_LATIN}" if how.latin else _LINES
-
-
-def _documents(source: Source, paths: str, gz: str, how: Reading, *also: str) -> str:
-    """JSON laid out over lines: a list of records, one that holds them, or flat objects, of which `line` is the number."""
-    lines = f"SELECT row_number() OVER () AS n, filename, l FROM read_csv({paths}{gz}, {_lines(how)}, parallel = false, filename = true)"
+def _documents(source: Source, paths: str, gz: str, *also: str) -> str:
+    """JSON laid out over lines: a list of records, one that holds them, or flat objects. `line` numbers them."""
+    reader = f"read_csv({paths}{gz}, {_LINES}, parallel = false, filename = true)"
+    lines = f"SELECT row_number() OVER () AS n, filename, l FROM {reader}"
     whole = f"SELECT string_agg(l, chr(10) ORDER BY n) AS l FROM ({lines}) GROUP BY filename"
     if Format.OBJECTS in source.formats:
         chunks = "list_transform(string_split(l, '}'), lambda x: ltrim(x, '[], ' || chr(10) || chr(13) || chr(9)))"
         each = f"SELECT unnest({chunks}) AS x, generate_subscripts({chunks}, 1) AS line FROM ({whole})"
-        return plain_json(source, f"SELECT CASE WHEN starts_with(x, '{{') THEN x || '}}' ELSE x END AS l, line FROM ({each}) "
-                          "WHERE x <> ''", also)
+        whole_again = "CASE WHEN starts_with(x, '{') THEN x || '}' ELSE x END"
+        return plain_json(source, f"SELECT {whole_again} AS l, line FROM ({each}) WHERE x <> ''", also)
     if source.unfold:
         return unfolded(source, f"SELECT l, 0 AS line FROM ({whole})", also)
-    listed = "CASE WHEN coalesce(json_valid(l), false) AND starts_with(ltrim(l), '[') THEN json_extract_string(l, '$[*]') ELSE [l] END"
+    is_list = "coalesce(json_valid(l), false) AND starts_with(ltrim(l), '[')"
+    listed = f"CASE WHEN {is_list} THEN json_extract_string(l, '$[*]') ELSE [l] END"
     each = f"SELECT unnest({listed}) AS l, generate_subscripts({listed}, 1) AS line FROM ({whole})"
     return plain_json(source, each, also)
 
@@ -110,10 +106,9 @@ def nothing(source: Source) -> Relation:
     return Relation(f"(SELECT {columns}, '' AS \"#fault\" WHERE false)", {})
 
 
-def numbered(source: Source, file: FlowFile, latin: bool) -> Relation | None:
+def numbered(source: Source, file: FlowFile) -> Relation | None:
     """One file as text with the number of each `line`, or of each object of a document; None for formats without."""
-    how = Reading({}, latin=latin)
-    reader = f"read_csv({text(file.path)}{_gz(file)}, {_lines(how)}, parallel = false)"
+    reader = f"read_csv({text(file.path)}{_gz(file)}, {_LINES}, parallel = false)"
     lines = f"SELECT row_number() OVER () AS line, {_CLEAN} FROM {reader}"
     match file.container:
         case Container.ZEEK_TSV:
@@ -122,7 +117,7 @@ def numbered(source: Source, file: FlowFile, latin: bool) -> Relation | None:
             base = f"SELECT * FROM ({lines}) WHERE {_TEXT}"
             return Relation(f"({split_lines(source, source.lines, base, file.header, ['line'])})", {})
         case Container.DOCUMENT:
-            return Relation(f"({_documents(source, f'[{text(file.path)}]', _gz(file), how, 'line')})", {})
+            return Relation(f"({_documents(source, f'[{text(file.path)}]', _gz(file), 'line')})", {})
         case Container.NDJSON:
             base = f"SELECT * FROM ({lines}) WHERE {_TEXT}"
             make = unfolded if source.unfold else plain_json
@@ -139,13 +134,13 @@ def changed_header(db: duckdb.DuckDBPyConnection, source: Source, file: FlowFile
         test, same = is_header(columns), columns.separator.join(file.header)
     else:
         return 0
-    reader = f"read_csv({text(file.path)}{_gz(file)}, {_lines(Reading({}, latin=True))}"
+    reader = f"read_csv({text(file.path)}{_gz(file)}, {_LINES}"
     other = f"{test} AND rtrim(l, chr(13)) <> {text(same)}"
     try:
         if db.execute(f"SELECT 1 FROM {reader}) WHERE {other} LIMIT 1").fetchone() is None:
             return 0
-        row = db.execute(f"SELECT min(line) FROM (SELECT row_number() OVER () AS line, l FROM {reader}, parallel = false)) "
-                         f"WHERE {other}").fetchone()
+        lines = f"SELECT row_number() OVER () AS line, l FROM {reader}, parallel = false)"
+        row = db.execute(f"SELECT min(line) FROM ({lines}) WHERE {other}").fetchone()
     except duckdb.IOException:
         return 0                                # a torn gzip file is told of when it is read
     return int(row[0]) if row else 0

@@ -93,8 +93,7 @@ def _flows(db: duckdb.DuckDBPyConnection) -> tuple[int, int, int | None, int | N
 
 
 def _torn(db: duckdb.DuckDBPyConnection, source: Source, staged: Staged) -> list[Place]:
-    tables = not source.lines and any(file.container is Container.CSV for file in staged.files)
-    if not staged.latin and not tables:
+    if source.lines or all(file.container is not Container.CSV for file in staged.files):
         return []
     return [Place(file, line, "ragged") for file, line in torn_lines(db)]
 

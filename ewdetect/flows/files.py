@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import gzip
 import shutil
@@ -17,6 +18,7 @@ from ewdetect.problems import Location, Problem, Rejected, WorldFailed
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".log", ".csv", ".tsv", ".parquet")
 HEAD_BYTES = 65_536
+LONGEST_LINE = 1_000_000        # characters; DuckDB takes lines of two million bytes
 GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
 
@@ -41,6 +43,7 @@ class FlowFile:
     container: Container
     gzipped: bool
     header: tuple[str, ...] = ()
+    marked: bool = False            # begins with a byte order mark
 
 
 def expand(paths: Sequence[str], spool: Path) -> list[tuple[str, str]]:
@@ -89,7 +92,8 @@ def inspect(path: str, shown: str, source: Source | None = None) -> FlowFile:
     gzipped = start.startswith(GZIP_MAGIC)
     head = _inflate(start) if gzipped else start
     container = _container(head)
-    return FlowFile(path, shown, container, gzipped, _header(container, head.decode("utf-8", "replace"), source))
+    return FlowFile(path, shown, container, gzipped, _header(container, head.decode("utf-8", "replace"), source),
+                    head.startswith(codecs.BOM_UTF8))
 
 
 def _inflate(start: bytes) -> bytes:
@@ -102,7 +106,7 @@ def _inflate(start: bytes) -> bytes:
 def _container(head: bytes) -> Container:
     if head.startswith(PARQUET_MAGIC):
         return Container.PARQUET
-    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    begin = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if not begin:
         return Container.EMPTY
     if any(line.startswith(b"#fields") for line in begin.splitlines()):
@@ -175,3 +179,24 @@ def salvage(file: FlowFile, spool: Path) -> tuple[FlowFile, str] | None:
 def _chunks(stream: gzip.GzipFile) -> Iterator[bytes]:
     while chunk := stream.read1(1 << 20):
         yield chunk
+
+
+def cleaned(file: FlowFile, spool: Path) -> FlowFile:
+    """A copy of a text file without what no reader takes: bytes that are no UTF-8, NULs, the end of endless lines.
+
+    Lines keep their numbers. A byte order mark is left out.
+    """
+    if file.container is Container.PARQUET:
+        return file
+    target = spool / f"cleaned-{abs(hash(file.path))}"
+    decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+    with (gzip.open(file.path) if file.gzipped else open(file.path, "rb") as raw,
+          target.open("w", encoding="utf-8", newline="") as out):
+        length = 0
+        while chunk := raw.read(1 << 20):
+            first, *others = decoder.decode(chunk).replace("\0", "\ufffd").split("\n")
+            out.write(first[:max(LONGEST_LINE - length, 0)])
+            length += len(first)
+            out.writelines(f"\n{line[:LONGEST_LINE]}" for line in others)
+            length = len(others[-1]) if others else length
+    return FlowFile(str(target), file.shown, file.container, False, file.header)

@@ -35,7 +35,8 @@ def split_lines(source: Source, lines: Lines, base: str, header: Sequence[str], 
                  for p in way.paths]
     empty = " AND ".join(f"{p} IS NULL" for p in essential) if not columns else "false"
     return (f'SELECT * EXCLUDE (l) REPLACE (CASE WHEN "#fault" = \'\' AND {empty} THEN {_stranger(lines)} '
-            f'ELSE "#fault" END AS "#fault") FROM (SELECT {kept}, l, {_line_fault(lines, columns)} AS "#fault" FROM ({split}))')
+            f'ELSE "#fault" END AS "#fault") '
+            f'FROM (SELECT {kept}, l, {_line_fault(lines, columns)} AS "#fault" FROM ({split}))')
 
 
 def _set(value: str, source: Source) -> str:
@@ -124,7 +125,8 @@ def _stranger(lines: Lines) -> str:
     """What a line is from which nothing can be read: damaged, or another program's."""
     if not lines.marks:
         return "'unreadable'"
-    return f"CASE WHEN {' OR '.join(f'contains(l, {text(m)})' for m in lines.marks)} THEN 'unreadable' ELSE 'passed' END"
+    marked = " OR ".join(f"contains(l, {text(mark)})" for mark in lines.marks)
+    return f"CASE WHEN {marked} THEN 'unreadable' ELSE 'passed' END"
 
 
 # ---------------------------------------------------------------- JSON

@@ -45,7 +45,7 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """`key=value` text: every key is a raw path. A value may stand in double quotes; of a repeated key the first counts."""
+    """`key=value` text: every key is a raw path. A value may stand in double quotes; of a key the first counts."""
 
     separator: str = " "
     equals: str = "="
@@ -103,7 +103,7 @@ class Merge:
     They share addresses, ports and transport, in either direction, and the raw values `by`, and no two of them are
     more than `gap` apart. `counters` says whether later records go on counting (`max`) or begin anew (`sum`).
     `reporter` are raw paths that tell who counted: what two reporters say of one connection is not added up. With
-    `answers` a record of the other direction shows that there was an answer; without, it is only written that way round.
+    `answers` a record of the other direction shows that there was an answer; without, it is only written that way.
     """
 
     by: tuple[str, ...]
@@ -153,7 +153,8 @@ class FieldSpec:
 
     def values(self) -> tuple[str, ...]:
         """The raw paths whose values it takes."""
-        return (*self.paths, *self.joined, *(self.between or ()), *self.differs, *(self.other.values() if self.other else ()))
+        other = self.other.values() if self.other else ()
+        return (*self.paths, *self.joined, *(self.between or ()), *self.differs, *other)
 
     def terms(self) -> tuple[Term, ...]:
         """Every test of a raw value."""
@@ -198,9 +199,9 @@ class Orientation:
 class Source:
     """A telemetry source.
 
-    `record`, `proved` and `reply` are lists of terms: a record where all terms of one hold is a flow among others of the
-    same file; goes from the initiator; goes from the responder. An empty list of terms always holds; no list at all proves nothing. `unset` are raw texts that mean
-    missing.
+    `record`, `proved` and `reply` are lists of terms: a record where all terms of one hold is a flow among others of
+    the same file; goes from the initiator; goes from the responder. An empty list of terms always holds; no list at
+    all proves nothing. `unset` are raw texts that mean missing.
     """
 
     name: str

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 EARLIEST_US, LATEST_US = 0, 4_102_444_800_000_000       # 1970 and 2100
 _IN_RANGE = f"t BETWEEN {EARLIEST_US} AND {LATEST_US}"
 SYSLOG = "syslog"
-# Times without a year are read as of this one, a leap year, until the whole log is known. No sensor's clock stands there.
+# Times without a year are read as of this one, a leap year, until the whole log is known. No sensor's clock stands so.
 YEARLESS = 1972
 YEARLESS_FROM_US, YEARLESS_TO_US = 63_072_000_000_000, 94_694_400_000_000
 
@@ -46,7 +46,7 @@ def _reader(value: str, form: str) -> str:
 
 
 def dated(column: str, latest: str) -> str:
-    """A time without a year, as `time_us` gives it, in the year that puts it last before `latest`, both in microseconds.
+    """A time without a year, as `time_us` gives it, in the year that puts it last before `latest`; in microseconds.
 
     A day of grace, since clocks differ. 29 February of a year that has none becomes the 28th.
     """

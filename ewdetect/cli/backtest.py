@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
@@ -13,29 +12,13 @@ from ewdetect.backtest import Backtest, run_backtest
 from ewdetect.cli.options import chosen_pack, json_or_text, network_option, rule_paths
 from ewdetect.cli.outcome import NO, YES
 from ewdetect.cli.output import emit, progress, show, whole_file
-from ewdetect.engine import Engine, Settings
-from ewdetect.flows import Source
-from ewdetect.load import load_fields, load_network, load_orientation, load_source, load_sources
-from ewdetect.model import Field
-from ewdetect.problems import Problem, Rejected
+from ewdetect.cli.reading import Memory, microseconds, recognised
+from ewdetect.engine import Settings
+from ewdetect.load import load_fields, load_network, load_orientation, load_source
 from ewdetect.report.backtest_text import backtest_text
 from ewdetect.report.json import alert_lines, backtest_json
 from ewdetect.report.truth_text import truth_text
 from ewdetect.truth import Judgement, judge, load_truth
-
-_UNITS = ("kB", "KB", "MB", "GB", "KiB", "MiB", "GiB")
-
-
-class Memory(click.ParamType[str, str]):
-    """An amount of memory as DuckDB takes it: a number and kB, MB, GB, KiB, MiB or GiB."""
-
-    name = "size"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        number = value.rstrip("kKMGiB")
-        if not number.replace(".", "", 1).isdigit() or value[len(number):] not in _UNITS:
-            self.fail(f"`{value}` is no amount of memory; write one such as 512MB or 2GB", param, ctx)
-        return value
 
 
 @click.command("backtest")
@@ -63,7 +46,7 @@ def command(flows: tuple[str, ...], source: str, network: str, rules: tuple[str,
     """
     fields = load_fields()
     context = load_network(network, fields)
-    telemetry = _recognised(flows, fields) if source == "auto" else load_source(source, fields)
+    telemetry = recognised(flows, fields) if source == "auto" else load_source(source, fields)
     pack, found = chosen_pack(rule_paths(rules), fields)
     told = load_truth(truth) if truth else None
     with ExitStack() as stack:
@@ -71,7 +54,7 @@ def command(flows: tuple[str, ...], source: str, network: str, rules: tuple[str,
         with progress("backtest") as update:
             result = run_backtest(pack, telemetry, flows, context, fields, load_orientation(),
                                   only or [rule.name for rule in found], Settings(memory=memory), update,
-                                  _microseconds(until))
+                                  microseconds(until))
         if write:
             write(alert_lines(result.alerts))
     judgement = judge(result.alerts, told) if told else None
@@ -83,19 +66,6 @@ def command(flows: tuple[str, ...], source: str, network: str, rules: tuple[str,
         if judgement:
             show(truth_text(judgement), out)
     return _code(result, judgement)
-
-
-def _recognised(flows: tuple[str, ...], fields: Mapping[str, Field]) -> Source:
-    """The source that wrote the flows. Standard input can be read once only, so it cannot be looked at before."""
-    if "-" in flows:
-        raise Rejected([Problem("flows/no-source", "standard input is not looked at twice", None,
-                                "name the source with --source, or write the flows into a file")])
-    with Engine(fields, load_orientation()) as engine:
-        return engine.recognise(load_sources(fields), flows)
-
-
-def _microseconds(time: datetime | None) -> int | None:
-    return None if time is None else int(time.replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def _code(result: Backtest, judgement: Judgement | None) -> int:

@@ -9,13 +9,10 @@ import click
 from ewdetect.cli.fixtures import network_files
 from ewdetect.cli.options import json_or_text, rule_paths
 from ewdetect.cli.output import emit, show
-from ewdetect.coverage import cover
-from ewdetect.flows import Source
-from ewdetect.flows.source import knows_bytes
-from ewdetect.load import content_root, load_fields, load_network, load_pack, load_sources
+from ewdetect.cli.source_rows import coverage_rows, source_rows
+from ewdetect.load import content_root, load_fields, load_network, load_pack
 from ewdetect.report.envelope import listing_json
 from ewdetect.report.listing_text import listing_text
-from ewdetect.resolve import resolve_rule
 
 Row = Mapping[str, str]
 
@@ -42,32 +39,6 @@ def _rules() -> Iterator[Row]:
         yield {"rule": rule.name, "family": family, "level": rule.level, "status": rule.status, "title": rule.title}
 
 
-def _sources() -> Iterator[Row]:
-    for source in load_sources(load_fields()):
-        traits = source.traits
-        yield {"source": source.name, "title": source.title, "outcomes": ", ".join(traits.outcomes),
-               "initiator": traits.initiator, "times": _times(source), "reports": ", ".join(traits.reports),
-               "bytes": knows_bytes(source)}
-
-
-def _times(source: Source) -> str:
-    traits = source.traits
-    words = ["exact"] if traits.timing == "exact" else [f"sums up {traits.interval}"]
-    return ", ".join([*words, *(["sampled"] if traits.sampled else [])])
-
-
-def _coverage() -> Iterator[Row]:
-    fields = load_fields()
-    pack = load_pack(rule_paths(()), fields)
-    sources = load_sources(fields)
-    for rule in pack.alerting():
-        resolved = resolve_rule(rule, pack)
-        for source in sources:
-            covered = cover(resolved, source, fields)
-            yield {"rule": rule.name, "source": source.name, "coverage": covered.grade.value,
-                   "why": "; ".join(covered.reasons)}
-
-
 def _fields() -> Iterator[Row]:
     for field in load_fields().values():
         unit = f" ({field.unit})" if field.unit else ""
@@ -83,5 +54,5 @@ def _networks() -> Iterator[Row]:
 
 
 _LISTS: Mapping[str, Callable[[], Iterator[Row]]] = {
-    "rules": _rules, "sources": _sources, "fields": _fields, "networks": _networks,
-    "coverage": _coverage}
+    "rules": _rules, "sources": source_rows, "fields": _fields, "networks": _networks,
+    "coverage": coverage_rows}

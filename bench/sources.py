@@ -1,8 +1,8 @@
 """How fast each source is read, next to what DuckDB alone needs for the same bytes.
 
-`python -m bench.sources` repeats the undamaged lines of every sample, with addresses and ports changed so that connections
-stay apart, and reads them with ewdetect and with DuckDB's own reader by turns. It exits with 1 where a source takes more
-than MOST_RATIO times as long, or where lines of text are read at fewer than LEAST_LINES a second.
+`python -m bench.sources` repeats the undamaged lines of every sample, with addresses and ports changed so that
+connections stay apart, and reads them with ewdetect and with DuckDB's own reader. It exits with 1 where a source takes
+more than MOST_RATIO times as long, or where lines of text are read at fewer than LEAST_LINES a second.
 """
 
 from __future__ import annotations

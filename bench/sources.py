@@ -54,11 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", default=[], metavar="SOURCE")
     options = parser.parse_args(arguments)
     wanted = [s for s in load_sources() if not options.only or s.name in options.only]
-    speeds = list(measured(wanted, QUICK_LINES if options.quick else LINES))
-    for speed in speeds:
+    held = True
+    for speed in measured(wanted, QUICK_LINES if options.quick else LINES):
+        held = held and (speed.holds or options.quick)
         mark = "" if speed.holds or options.quick else "   too slow"
-        print(f"{speed.source:<22}{speed.lines_per_second:>12,.0f} lines/s{speed.ratio:>8.1f} x{mark}")
-    return 0 if options.quick or all(speed.holds for speed in speeds) else 1
+        print(f"{speed.source:<22}{speed.lines_per_second:>12,.0f} lines/s{speed.ratio:>8.1f} x{mark}", flush=True)
+    return 0 if held else 1
 
 
 def measured(sources: list[Source], count: int) -> Iterator[Speed]:

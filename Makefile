@@ -45,8 +45,9 @@ golden: $(READY)   ## write the expected queries anew; read the diff before you 
 docs: $(READY)   ## write the generated pages anew
 	$(BIN)/python -m ewdetect.docs
 
-bench: $(READY)   ## time and memory for a million flows
+bench: $(READY)   ## time and memory for a million flows, and the speed of every source
 	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.sources
 
 clean:   ## remove what the targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from dataclasses import fields as parts_of
 
+from ewdetect.coverage import Grade, cover
 from ewdetect.engine import Engine, ReadReport, Settings
 from ewdetect.flows import Orientation, Source
-from ewdetect.load import items
 from ewdetect.model import Alert, Field, Pack, Rule
 from ewdetect.network import Network
 from ewdetect.plan import fields_used
 from ewdetect.problems import Problem, Rejected, suggest
-from ewdetect.resolve import ResolvedRule, resolve_rule
+from ewdetect.resolve import resolve_rule
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A rule that the telemetry cannot answer, and what is lacking."""
+    """A rule that the telemetry cannot answer, or not as well as it is meant, and what is lacking."""
 
     rule: str
     reason: str
@@ -26,36 +25,44 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """`alerts` are in the order of their crossings; `rules` are the names of those that ran, in the pack's order."""
+    """`alerts` are in the order of their crossings; `rules` are the names of those that ran, in the pack's order.
+
+    `degraded` are those of them that this telemetry answers worse than they are meant.
+    """
 
     report: ReadReport
     alerts: tuple[Alert, ...]
     skipped: tuple[Skipped, ...]
     rules: tuple[str, ...]
+    degraded: tuple[Skipped, ...] = ()
 
 
 def run_backtest(pack: Pack, source: Source, paths: Sequence[str], network: Network, fields: Mapping[str, Field],
                  orientation: Orientation, only: Sequence[str] = (), settings: Settings | None = None,
-                 progress: Callable[[str], None] = lambda _: None) -> Backtest:
+                 progress: Callable[[str], None] = lambda _: None, until: int | None = None) -> Backtest:
     """Read the flows once and run every alerting rule on them, or the rules that `only` names.
 
-    `progress` is told what is being done, in words. Raises Rejected for a rule that is not there and for files that
+    `progress` is told what is being done, in words. `until` is the latest time of a log whose times have no year.
+    Raises Rejected for a rule that is not there and for files that
     the source does not read, WorldFailed where disk or memory run out.
     """
     resolved = [resolve_rule(rule, pack) for rule in chosen_rules(pack, only)]
-    lacking = {each.rule.name: reason for each in resolved if (reason := lack(each, source, fields))}
+    covered = [cover(each, source, fields) for each in resolved]
+    lacking = {each.rule: "; ".join(each.reasons) for each in covered if each.grade is Grade.IMPOSSIBLE}
     ready = [each for each in resolved if each.rule.name not in lacking]
     used = frozenset[str]().union(*(fields_used(each) for each in ready))
     alerts: list[Alert] = []
     with Engine(fields, orientation, settings) as engine:
         progress("reading flows")
-        report = engine.read(source, paths, network, used)
+        report = engine.read(source, paths, network, used, until)
         for each in ready:
             progress(each.rule.name)
             alerts += engine.alerts(each)
     return Backtest(report, tuple(sorted(alerts, key=_by_time)),
                     tuple(Skipped(name, reason) for name, reason in lacking.items()),
-                    tuple(each.rule.name for each in ready))
+                    tuple(each.rule.name for each in ready),
+                    tuple(Skipped(each.rule, "; ".join(each.reasons)) for each in covered
+                          if each.grade is Grade.DEGRADED))
 
 
 def chosen_rules(pack: Pack, only: Sequence[str]) -> tuple[Rule, ...]:
@@ -67,40 +74,6 @@ def chosen_rules(pack: Pack, only: Sequence[str]) -> tuple[Rule, ...]:
                        for word in unknown)
     found = dict.fromkeys(rule.name for word in only if (rule := pack.find(word)))
     return tuple(pack.rules[name] for name in found) if only else pack.alerting()
-
-
-def lack(resolved: ResolvedRule, source: Source, fields: Mapping[str, Field]) -> str:
-    """Why the source cannot answer the rule; empty if it can.
-
-    What counts is `needs.telemetry`. A rule that declares nothing is taken to need every field that it reads.
-    """
-    declared = [name for part in resolved.parts for name in (part.meta.get("needs") or {}).get("telemetry", ())]
-    needed = declared or sorted(fields_used(resolved))
-    return "; ".join(dict.fromkeys([*_unfilled(needed, source, fields), *_untold(resolved, source)]))
-
-
-def _unfilled(needed: Sequence[str], source: Source, fields: Mapping[str, Field]) -> Iterator[str]:
-    """Record fields that the source does not fill, and traits that it does not have."""
-    traits = {part.name for part in parts_of(source.traits)}
-    for name in needed:
-        if name in fields and fields[name].origin == "record" and name not in source.fields:
-            yield f"{source.name} does not tell {name}"
-        elif name in traits and not getattr(source.traits, name):
-            yield f"{source.name} is not {name}"
-
-
-def _untold(resolved: ResolvedRule, source: Source) -> Iterator[str]:
-    """Outcomes that a selection asks for and the source never reports.
-
-    Selections called `filter…` are exceptions by Sigma's convention: one that never hits takes nothing away.
-    """
-    for part in resolved.parts:
-        for item in items(part):
-            asked = {str(value).lower() for value, _ in item.values}
-            if item.field != "flow.outcome" or item.modifiers or str(item.path[1]).startswith("filter"):
-                continue
-            if asked and not asked & set(source.traits.outcomes):
-                yield f"{source.name} cannot tell whether a connection was {' or '.join(sorted(asked))}"
 
 
 def _by_time(alert: Alert) -> tuple[int, str, str]:

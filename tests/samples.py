@@ -28,7 +28,7 @@ def became(name: str, raw: Path) -> str:
     """The canonical flows of a raw sample and, last, what was passed over, dropped and repaired, as JSON lines."""
     record = [f.name for f in fields().values() if f.origin == "record"]
     with Engine(fields(), orientation()) as engine:
-        report = engine.read(source(name), [str(raw)], office(), [*record, "flow.reversed"])
+        report = engine.read(source(name), [str(raw)], office(), [*record, "flow.reversed", "flow.inferred"])
         flows = engine.flows()
     told = {
         "passed": report.passed,

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ewdetect.backtest import Backtest, chosen_rules, lack, run_backtest
+from ewdetect.backtest import Backtest, chosen_rules, run_backtest
+from ewdetect.coverage import lack
 from ewdetect.engine import Settings
 from ewdetect.model import Pack
 from ewdetect.problems import Rejected

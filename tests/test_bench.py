@@ -7,7 +7,8 @@ from pathlib import Path
 
 from bench.generate import ENTRIES, attacks, write_flows, write_network
 from bench.run import Bound, main
-from ewdetect.backtest import lack
+from bench.sources import main as sources_main
+from ewdetect.coverage import lack
 from ewdetect.load import load_fields, load_network, load_pack
 from ewdetect.resolve import resolve_rule
 from tests.world import ROOT, fields, source
@@ -56,3 +57,7 @@ def test_every_rule_that_every_layout_can_run_has_an_attack_each_day() -> None:
 
 def test_bound_is_inclusive() -> None:
     assert Bound("ratio", 3.0, 3.0).holds and not Bound("ratio", 3.1, 3.0).holds
+
+
+def test_every_source_is_measured() -> None:
+    assert sources_main(["--quick", "--only", "cisco_asa", "--only", "netflow", "--only", "zeek_conn"]) == 0

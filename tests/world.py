@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from ewdetect.resolve import resolve_rule
 from ewdetect.yamlfile import Document, dump, parse_documents
 
 ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = Path(os.environ.get("EWDETECT_SHARED_DATA", ROOT.parent / "shared" / "data"))
 DAY = 1_768_435_200_000_000         # 2026-01-15 00:00 UTC in microseconds
 
 

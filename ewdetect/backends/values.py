@@ -96,8 +96,17 @@ class SourceValues(DetectionItemTransformation):
         match term.operator:
             case "bits" | "nobits":
                 return _bits(name, int(term.values[0]), term.operator == "bits")
+            case "has" | "hasnt":
+                return item(name, _decimal(int(term.values[0]), term.operator == "has"))
             case "startswith":
                 return item(name, [_prefix(str(value)) for value in term.values])
+            case "like":
+                return item(name, [SigmaString(str(value)) for value in term.values])
+            case "unlike":
+                liked = item(name, [SigmaString(str(value)) for value in term.values])
+                return every(item(name, [SigmaExists(True)]), negate(liked))
+            case "present":
+                return item(name, [SigmaExists(bool(term.values[0]))])
             case "not":
                 return every(item(name, [SigmaExists(True)]), item(name, map(constant, term.values), negated=True))
             case "":
@@ -200,6 +209,12 @@ def _bits(name: str, mask: int, are_set: bool) -> Node:
     first = [_prefix(f"{d:x}") for d in range(16) if fits(d, mask >> 4)]
     second = [_suffix(f"{d:x}") for d in range(16) if fits(d, mask & 15)]
     return every(*(item(name, digits) for digits in (first, second) if len(digits) < 16))
+
+
+def _decimal(mask: int, are_set: bool) -> list[SigmaType]:
+    """TCP flags in a field that holds one byte as a decimal number: every value that fits the mask."""
+    wanted = mask if are_set else 0
+    return [SigmaNumber(value) for value in range(256) if value & mask == wanted]
 
 
 @dataclass

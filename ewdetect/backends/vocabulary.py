@@ -33,7 +33,8 @@ class Vocabulary:
     says of the source: the types of its fields, its name, what fills it. `cannot` says of a field why the
     SIEM has none for it. Splunk alone has `start` (the field that holds the time of a flow, and its strptime format;
     empty where `_time` is that time), `columns` (the names of an alert's columns), `lookup` (the context's table) and
-    `model` (a data model and how it marks what is missing).
+    `model` (a data model and how it marks what is missing). `once` says that the conditions pick one record of each
+    connection, where the sensor writes several.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Vocabulary:
     columns: Mapping[str, str]
     lookup: Mapping[str, str]
     model: Mapping[str, Any]
+    once: bool = False
 
     def names(self, fields: Mapping[str, Field], enriched: bool) -> Mapping[str, str]:
         """Canonical name → the SIEM's, with the context's names where the SIEM fills them."""
@@ -94,9 +96,23 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
     root = content_root() / "mappings"
     path = root / source.name / f"{siem}.yml"
     if not path.is_file():
-        raise Rejected([Problem("convert/no-mapping", f"nothing says how {siem} holds the flows of `{source.name}`",
-                                Location(str(path)), f"write {path}; another source's file is the pattern")])
-    return _vocabulary(_read(root / f"{shared}.yml"), _read(path))
+        raise Rejected([Problem("convert/no-mapping", f"nothing says how {siem} holds the flows of `{source.name}`"
+                                + (_SEVERAL if source.merge else ""), Location(str(path)), _mend(path, source))])
+    vocabulary = _vocabulary(_read(root / f"{shared}.yml"), _read(path))
+    if source.merge and not vocabulary.once:
+        raise Rejected([Problem("convert/several-records", f"`{source.name}` in {siem}{_SEVERAL}", Location(str(path)),
+                                _mend(path, source))])
+    return vocabulary
+
+
+_SEVERAL = (": it writes several records of one connection, which only ewdetect's reader joins; a query would count "
+            "them apart, and take answers for connections")
+
+
+def _mend(path: Path, source: Source) -> str:
+    if not source.merge:
+        return f"write {path}; another source's file is the pattern"
+    return f"run the rule with `ewdetect backtest`, or say in {path} which one record counts, and `once: true`"
 
 
 def shared_block(shared: str, key: str) -> Mapping[str, str]:
@@ -137,7 +153,8 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
         limits=merged("limits"), caveats=listed("caveats"),
         content={**merged("content"), "types": {**_types(ours[0]), **_types(ours[1])}}, start=start_of(own),
         cannot={name: why for name, why in merged("cannot").items() if name not in fields},
-        columns=merged("columns"), lookup=merged("lookup"), model=merged("model"))
+        columns=merged("columns"), lookup=merged("lookup"), model=merged("model"),
+        once=bool((own.data.get("ewdetect") or {}).get("once")))
 
 
 def _types(ours: Mapping[str, Any]) -> Mapping[str, str]:

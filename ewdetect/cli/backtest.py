@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from datetime import datetime
 
 import click
 
@@ -11,6 +12,7 @@ from ewdetect.backtest import Backtest, run_backtest
 from ewdetect.cli.options import chosen_pack, json_or_text, network_option, rule_paths
 from ewdetect.cli.outcome import NO, YES
 from ewdetect.cli.output import emit, progress, show, whole_file
+from ewdetect.cli.reading import Memory, microseconds, recognised
 from ewdetect.engine import Settings
 from ewdetect.load import load_fields, load_network, load_orientation, load_source
 from ewdetect.report.backtest_text import backtest_text
@@ -18,34 +20,24 @@ from ewdetect.report.json import alert_lines, backtest_json
 from ewdetect.report.truth_text import truth_text
 from ewdetect.truth import Judgement, judge, load_truth
 
-_UNITS = ("kB", "KB", "MB", "GB", "KiB", "MiB", "GiB")
-
-
-class Memory(click.ParamType[str, str]):
-    """An amount of memory as DuckDB takes it: a number and kB, MB, GB, KiB, MiB or GiB."""
-
-    name = "size"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        number = value.rstrip("kKMGiB")
-        if not number.replace(".", "", 1).isdigit() or value[len(number):] not in _UNITS:
-            self.fail(f"`{value}` is no amount of memory; write one such as 512MB or 2GB", param, ctx)
-        return value
-
 
 @click.command("backtest")
 @click.argument("flows", nargs=-1, required=True, metavar="FLOWS...")
-@click.option("--source", required=True, metavar="S", help="What wrote the flows: a name of `ewdetect list sources`.")
+@click.option("--source", required=True, metavar="S",
+              help="What wrote the flows: a name of `ewdetect list sources`, or `auto` to tell it by their content.")
 @network_option(required=True)
 @click.option("--rules", multiple=True, metavar="PATH", help="Rule files or folders; left out, the rules that ship.")
 @click.option("--rule", "only", multiple=True, metavar="NAME", help="Run this rule only; may be repeated.")
 @click.option("--alerts", metavar="OUT.jsonl", help="Write every alert as a line of JSON; `-` is standard output.")
 @click.option("--truth", metavar="FILE", help="Say which of the steps in FILE were caught, missed or falsely added.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), metavar="DATE",
+              help="The latest time (UTC) of logs whose times have no year; left out, what other lines or the files' "
+                   "dates say.")
 @click.option("--memory", type=Memory(), default="512MB", show_default=True,
               help="What the engine may use before it spills to disk.")
 @json_or_text
 def command(flows: tuple[str, ...], source: str, network: str, rules: tuple[str, ...], only: tuple[str, ...],
-            alerts: str | None, truth: str | None, memory: str, form: str) -> int:
+            alerts: str | None, truth: str | None, until: datetime | None, memory: str, form: str) -> int:
     """Run rules over recorded flows and show what they find.
 
     FLOWS are files, globs and folders, gzipped or not; `-` is standard input. Finding alerts is no failure: the exit
@@ -53,14 +45,16 @@ def command(flows: tuple[str, ...], source: str, network: str, rules: tuple[str,
     false.
     """
     fields = load_fields()
-    context, telemetry = load_network(network, fields), load_source(source, fields)
+    context = load_network(network, fields)
+    telemetry = recognised(flows, fields) if source == "auto" else load_source(source, fields)
     pack, found = chosen_pack(rule_paths(rules), fields)
     told = load_truth(truth) if truth else None
     with ExitStack() as stack:
         write = stack.enter_context(whole_file(alerts)) if alerts else None
         with progress("backtest") as update:
             result = run_backtest(pack, telemetry, flows, context, fields, load_orientation(),
-                                  only or [rule.name for rule in found], Settings(memory=memory), update)
+                                  only or [rule.name for rule in found], Settings(memory=memory), update,
+                                  microseconds(until))
         if write:
             write(alert_lines(result.alerts))
     judgement = judge(result.alerts, told) if told else None
@@ -68,7 +62,7 @@ def command(flows: tuple[str, ...], source: str, network: str, rules: tuple[str,
     if form == "json":
         emit(backtest_json(result, judgement), out)
     else:
-        show(backtest_text(result, pack.rules, source, network), out)
+        show(backtest_text(result, pack.rules, telemetry.name, network), out)
         if judgement:
             show(truth_text(judgement), out)
     return _code(result, judgement)

@@ -9,7 +9,8 @@ import click
 from ewdetect.cli.fixtures import network_files
 from ewdetect.cli.options import json_or_text, rule_paths
 from ewdetect.cli.output import emit, show
-from ewdetect.load import content_root, load_fields, load_network, load_pack, load_source
+from ewdetect.cli.source_rows import coverage_rows, source_rows
+from ewdetect.load import content_root, load_fields, load_network, load_pack
 from ewdetect.report.envelope import listing_json
 from ewdetect.report.listing_text import listing_text
 
@@ -17,10 +18,13 @@ Row = Mapping[str, str]
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["rules", "sources", "fields", "networks"]))
+@click.argument("what", type=click.Choice(["rules", "sources", "fields", "networks", "coverage"]))
 @json_or_text
 def command(what: str, form: str) -> None:
-    """List the rules, telemetry sources or canonical fields that ship, or the networks of fixtures/."""
+    """List the rules, telemetry sources or canonical fields that ship, or the networks of fixtures/.
+
+    `coverage` shows for every rule and source whether the source answers it exactly, worse, or not at all, and why.
+    """
     rows = list(_LISTS[what]())
     if form == "json":
         emit(listing_json(what, rows))
@@ -33,14 +37,6 @@ def _rules() -> Iterator[Row]:
     for rule in load_pack(rule_paths(()), load_fields()).alerting():
         family = rule.document.path.removeprefix(f"{root}/rules/").rpartition("/")[0]
         yield {"rule": rule.name, "family": family, "level": rule.level, "status": rule.status, "title": rule.title}
-
-
-def _sources() -> Iterator[Row]:
-    fields = load_fields()
-    for path in sorted((content_root() / "mappings").glob("*/source.yml")):
-        source = load_source(path.parent.name, fields)
-        yield {"source": source.name, "title": source.title, "fields": f"{len(source.fields)}",
-               "outcomes": ", ".join(source.traits.outcomes)}
 
 
 def _fields() -> Iterator[Row]:
@@ -58,4 +54,5 @@ def _networks() -> Iterator[Row]:
 
 
 _LISTS: Mapping[str, Callable[[], Iterator[Row]]] = {
-    "rules": _rules, "sources": _sources, "fields": _fields, "networks": _networks}
+    "rules": _rules, "sources": source_rows, "fields": _fields, "networks": _networks,
+    "coverage": coverage_rows}

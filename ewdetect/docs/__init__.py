@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ewdetect.docs.reference import cli_page, fields_page, problems_page, readme, sources_page
+from ewdetect.docs.reference import cli_page, coverage_page, fields_page, problems_page, readme, sources_page
 from ewdetect.docs.rules import rule_pages
 from ewdetect.load import load_fields, load_pack, load_source
 
@@ -19,6 +19,7 @@ def generated(root: Path) -> Mapping[Path, str]:
     pages = {docs / "rules" / f"{name}.md": text for name, text in rule_pages(pack, sources, fields, root).items()}
     return pages | {
         docs / "fields.md": fields_page(fields),
+        docs / "coverage.md": coverage_page(pack, sources, fields),
         docs / "sources.md": sources_page(sources, fields),
         docs / "problems.md": problems_page(),
         docs / "cli.md": cli_page(),

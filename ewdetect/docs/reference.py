@@ -8,12 +8,15 @@ from typing import Any
 
 from ewdetect.cli import verbs
 from ewdetect.codes import explanations
+from ewdetect.coverage import Coverage, Grade, cover
 from ewdetect.docs.markdown import bullets, code, fenced, page, table
 from ewdetect.docs.rules import attack_link, family, techniques
 from ewdetect.engine import DAMAGE
-from ewdetect.flows import Source
+from ewdetect.flows import Source, Traits
+from ewdetect.flows.source import knows_bytes
 from ewdetect.load import context_fields
 from ewdetect.model import Field, Pack
+from ewdetect.resolve import resolve_rule
 
 _WIDTH = 100
 
@@ -54,7 +57,8 @@ def sources_page(sources: Sequence[Source], fields: Mapping[str, Field]) -> str:
     return page(
         "# Sources",
         "A source says how raw records become flows. `ewdetect backtest FLOWS --source NAME` takes files, folders, "
-        "globs, gzip (by content, whatever the name) and `-` for standard input.",
+        "globs, gzip (by content, whatever the name) and `-` for standard input. `--source auto` tells it by content. "
+        "[Coverage](coverage.md) says which rules each can answer.",
         sources_table(sources), *(_source(source, fields) for source in sources),
         "## Records that are dropped\n\n`backtest` counts them and shows the first places of each kind.\n\n" + damage)
 
@@ -66,13 +70,59 @@ def sources_table(sources: Sequence[Source]) -> str:
 
 
 def _source(source: Source, fields: Mapping[str, Field]) -> str:
-    traits = source.traits
-    absent = [f.name for f in fields.values() if f.origin == "record" and f.name not in source.fields]
+    absent = [f.name for f in fields.values() if f.origin == "record" and not source.tells(f.name)]
     return f"## {source.name}\n\n{source.title}.\n\n" + bullets([
-        f"Both directions in one record: {_yes(traits.bidirectional)}",
-        f"Sampled: {_yes(traits.sampled)}",
-        "Timing: exact" if traits.timing == "exact" else "Timing: several connections share a record",
+        *_records(source), *_times(source.traits),
+        f"Initiator: {source.traits.initiator}" + (f" ({source.traits.evidence})" if source.traits.evidence else ""),
+        f"Reports denials: {_yes('denied' in source.traits.outcomes)}; knows the state: "
+        f"{_yes(source.tells('network.state'))}; the application: {_yes(source.tells('network.protocol'))}; bytes: "
+        f"{knows_bytes(source)}",
         *([f"Does not fill: {code(absent)}"] if absent else ["Fills every record field"])])
+
+
+def _records(source: Source) -> Iterator[str]:
+    yield f"Both directions in one record: {_yes(source.traits.bidirectional)}"
+    yield f"Records of one connection: {' and '.join(_REPORTS[word] for word in source.traits.reports)}"
+    if source.merge:
+        counted = {"sum": "each counts anew", "max": "later ones go on counting"}[source.merge.counters]
+        yield f"Joined into one flow where no two are more than {source.merge.gap} apart; {counted}"
+
+
+_REPORTS = {"once": "one", "twice": "both ends or both ways", "installments": "installments"}
+
+
+def _times(traits: Traits) -> Iterator[str]:
+    yield "Timing: exact" if traits.timing == "exact" else f"Timing: a record sums up {traits.interval}"
+    yield f"Sampled: {_yes(traits.sampled)}"
+    yield f"A flow may arrive {traits.delay} after its end"
+
+
+def coverage_page(pack: Pack, sources: Sequence[Source], fields: Mapping[str, Field]) -> str:
+    """Rule × source: what each source can answer, and why not."""
+    resolved = {rule.name: resolve_rule(rule, pack) for rule in sorted(pack.alerting(), key=lambda rule: rule.name)}
+    covered = {(name, s.name): cover(each, s, fields) for name, each in resolved.items() for s in sources}
+    marks = table(("rule", *(f"`{s.name}`" for s in sources)),
+                  [(f"[{name}](rules/{name}.md)", *(_MARKS[covered[name, s.name].grade] for s in sources))
+                   for name in resolved])
+    return page(
+        "# Coverage",
+        "Which source answers which rule. `ewdetect list coverage` prints the same. `backtest` skips what is "
+        "impossible and names what is degraded; `convert` refuses the one and adds a caveat for the other.",
+        ", ".join(f"{mark} {grade.value}" for grade, mark in _MARKS.items()) + f".\n\n{marks}",
+        *(_reasons(s, [covered[name, s.name] for name in resolved]) for s in sources))
+
+
+_MARKS = {Grade.EXACT: "●", Grade.DEGRADED: "◐", Grade.IMPOSSIBLE: "○"}
+
+
+def _reasons(source: Source, covered: Sequence[Coverage]) -> str:
+    """Every reason of a source, with the rules that it holds for."""
+    found: dict[tuple[Grade, str], list[str]] = {}
+    for each in covered:
+        for reason in each.reasons:
+            found.setdefault((each.grade, reason), []).append(each.rule)
+    lines = [f"{grade.value}: {reason} ({code(rules)})" for (grade, reason), rules in found.items()]
+    return f"## {source.name}\n\n" + (bullets(lines) if lines else "Every rule, exactly.")
 
 
 def _yes(flag: bool) -> str:

@@ -7,7 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from ewdetect.backtest import lack
+from ewdetect.coverage import lack
 from ewdetect.docs.markdown import bullets, code, fenced, page, table
 from ewdetect.flows import Source
 from ewdetect.load import Technique, load_attack, only_document, test_of

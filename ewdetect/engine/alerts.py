@@ -101,11 +101,12 @@ def _flow_fields(key: Key, stages: Mapping[str, Stage]) -> Iterator[str]:
 
 
 def all_flows(db: duckdb.DuckDBPyConnection, fields: Mapping[str, Field], addresses: Addresses) -> list[dict[str, Any]]:
-    """The table `flow` in canonical fields, oldest first."""
+    """The table `flow` in canonical fields, oldest first; flows of one time in an order that every run repeats."""
     seqs = [row[0] for row in db.execute('SELECT "#row" FROM flow ORDER BY "event.start", "#row"').fetchall()]
     rows = _rows(db, seqs)
     names = addresses.fetch(row[side] for row in rows.values() for side in _SIDES)
-    return [_named(rows[seq], fields, names) for seq in seqs]
+    named = [_named(rows[seq], fields, names) for seq in seqs]
+    return sorted(named, key=lambda flow: (flow["event.start"], str(flow.get("event.id")), str(flow)))
 
 
 def _rows(db: duckdb.DuckDBPyConnection, seqs: Iterable[int]) -> dict[int, Mapping[str, Any]]:

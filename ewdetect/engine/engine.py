@@ -17,7 +17,9 @@ from ewdetect.backends.duckdb.stages import Block
 from ewdetect.engine.addresses import MACROS, build_addresses, load_segments
 from ewdetect.engine.alerts import Addresses, all_flows, collect
 from ewdetect.engine.flow import build_flows, drop_duplicates, kept_fields
+from ewdetect.engine.merge import merge
 from ewdetect.engine.read import stage
+from ewdetect.engine.recognise import recognise
 from ewdetect.engine.report import ReadReport, report_of
 from ewdetect.flows import Orientation, Source
 from ewdetect.flows.files import expand
@@ -81,25 +83,33 @@ class Engine:
         self._db.close()
         self._scratch.cleanup()
 
-    def read(self, source: Source, paths: Sequence[str], network: Network, used: Iterable[str]) -> ReadReport:
+    def read(self, source: Source, paths: Sequence[str], network: Network, used: Iterable[str],
+             until: int | None = None) -> ReadReport:
         """Read flows, join the context, and keep of context and derived fields those in `used`.
 
+        `until` is the latest time, in microseconds since 1970, of a log whose times have no year.
         Raises Rejected where files and source do not fit, WorldFailed where disk or memory run out.
         """
         kept = kept_fields(self._fields, used)
         context = tuple(context_fields(self._fields).values())
         with _world():
-            staged = stage(self._db, source, kept, expand(paths, self._folder), self._folder)
+            staged = stage(self._db, source, kept, expand(paths, self._folder), self._folder, until)
             load_segments(self._db, network, context, self._folder)
             build_addresses(self._db, network, context)
+            joined = merge(self._db, source, kept, self._orientation) if source.merge else 0
             place = self._place()
             build_flows(self._db, kept, self._orientation, place)
             duplicates = drop_duplicates(self._db, place)
             self._addresses = Addresses(self._db)
             self._made.clear()
-            report = report_of(self._db, source, kept, staged, duplicates)
+            report = report_of(self._db, source, kept, staged, duplicates, joined)
             self._db.execute(f"DROP {staged.kind} record")
         return report
+
+    def recognise(self, sources: Sequence[Source], paths: Sequence[str]) -> Source:
+        """The one source that finds flows in the files. Raises Rejected where none does, or more than one."""
+        with _world():
+            return recognise(self._db, sources, self._fields, expand(paths, self._folder), self._folder)
 
     def alerts(self, resolved: ResolvedRule) -> list[Alert]:
         """Every alert of a rule, oldest first."""

@@ -11,7 +11,7 @@ from ewdetect.flows.sql import constant, name
 from ewdetect.model import Field
 
 # Columns that change sides when a flow is turned round.
-_SIDES = ("ip", "port", "bytes", "packets")
+_SIDES = ("ip", "port", "bytes", "packets", "nat.ip", "nat.port")
 
 
 def kept_fields(fields: Mapping[str, Field], used: Iterable[str]) -> dict[str, Field]:
@@ -36,7 +36,7 @@ def build_flows(db: duckdb.DuckDBPyConnection, kept: Mapping[str, Field], orient
     columns = [_column(f) for f in kept.values()]
     db.execute(f"""CREATE OR REPLACE TABLE {place}.stored AS
         SELECT {', '.join(columns)}
-        FROM (SELECT *, NOT proved AND {_turned(orientation)} AS turned FROM record WHERE damage IS NULL) r
+        FROM (SELECT *, reply OR (NOT proved AND {_turned(orientation)}) AS turned FROM record WHERE damage IS NULL) r
         JOIN address a ON r."source.ip" = a.spelling JOIN address b ON r."destination.ip" = b.spelling""")
     db.execute(f'CREATE OR REPLACE TEMP VIEW flow AS SELECT *, rowid AS "#row" FROM {place}.stored')
 
@@ -114,6 +114,7 @@ _DERIVED = {
     "network.cross_zone": _differs("zone"),
     "network.cross_env": _differs("env"),
     "flow.reversed": "turned",
+    "flow.inferred": "NOT (proved OR reply)",
 }
 
 

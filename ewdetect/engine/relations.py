@@ -1,19 +1,19 @@
 """Files of every kind as one kind of relation: a column for each raw path of the source, and `#fault`.
 
-`#fault` is what keeps a line from being read, or ''.
+`#fault` is what keeps a line from being read, `passed` for a record of another kind, or ''.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
-from ewdetect.flows import Source
+from ewdetect.flows import Format, Source
 from ewdetect.flows.files import Container, FlowFile
+from ewdetect.flows.lines import is_header, json_fault, plain_json, split_lines, unfolded
 from ewdetect.flows.sql import column_types, name, text, tree
 from ewdetect.problems import Location, Problem, Rejected, suggest
 
@@ -26,34 +26,78 @@ class Relation:
     types: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How to read: with `natural` types JSON is read fast, and fails at the first damage; with none, all is text.
+
+    A table may have the columns `known`.
+    """
+
+    natural: Mapping[str, str]
+    known: Sequence[str] = ()
+
+
 _LINES = ("delim = chr(1), quote = '', escape = '', header = false, columns = {'l': 'VARCHAR'}, auto_detect = false, "
           "strict_mode = false")
 _DATA_LINE = "l IS NOT NULL AND NOT starts_with(l, '#')"
-_IS_OBJECT = "coalesce(json_valid(l), false) AND starts_with(ltrim(l), '{')"
+_LONGEST_RECORD = 33_554_432            # bytes of a line that holds many flows
 
 
-def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile], natural: Mapping[str, str],
-             known: Sequence[str]) -> Relation:
-    """Files of one shape. With `natural` types JSON is read fast, and fails at the first damage; with none, as text.
-
-    A table may have the columns `known`, of which the source's own raw paths are read.
-    """
-    paths = "[" + ", ".join(text(f.path) for f in files) + "]"
-    gz = ", compression = 'gzip'" if files[0].gzipped else ""
+def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile], how: Reading) -> Relation:
+    """Files of one shape."""
+    paths, gz = "[" + ", ".join(text(f.path) for f in files) + "]", _gz(files[0])
     match files[0].container:
         case Container.ZEEK_TSV:
             lines = f"read_csv({paths}{gz}, {_LINES})"
             return Relation(f"(SELECT {_split(source, files[0].header)} FROM {lines} WHERE {_DATA_LINE})", {})
+        case Container.CSV if source.lines:
+            base = f"SELECT {_CLEAN} FROM read_csv({paths}{gz}, {_LINES}) WHERE {_TEXT}"
+            return Relation(f"({split_lines(source, source.lines, base, files[0].header)})", {})
         case Container.CSV:
             reader = f"read_csv({paths}{gz}, header = true, all_varchar = true, store_rejects = true)"
-            return _table(db, source, reader, files, {}, known)
+            return _table(db, source, reader, files, Reading({}, how.known))
+        case Container.PARQUET if Format.TABLE in source.formats:
+            return _table(db, source, f"read_parquet({paths}, union_by_name = true)", files, how)
         case Container.PARQUET:
-            return _table(db, source, f"read_parquet({paths}, union_by_name = true)", files, natural, known)
-    columns = column_types(source.raw_paths(), natural)
+            return _nested(db, source, f"read_parquet({paths}, union_by_name = true)")
+        case Container.DOCUMENT if source.unfold or not how.natural:
+            return Relation(f"({_documents(source, paths, gz)})", {})
+    if source.unfold:
+        reader = f"read_csv({paths}{gz}, {_LINES}, max_line_size = {_LONGEST_RECORD})"
+        base = f"SELECT {_CLEAN} FROM {reader} WHERE {_TEXT}"
+        return Relation(f"({unfolded(source, base)})", {})
+    columns = column_types(source.raw_paths(), how.natural)
     struct = ", ".join(f"{name(k)}: {text(v)}" for k, v in columns.items())
-    reader = (f"read_json({paths}{gz}, format = 'newline_delimited', ignore_errors = {text(not natural)}, "
+    form = "newline_delimited" if files[0].container is Container.NDJSON else "array"
+    reader = (f"read_json({paths}{gz}, format = '{form}', ignore_errors = {text(not how.natural)}, "
               f"columns = {{{struct}}})")
-    return Relation(f'(SELECT *, {_fault(source)} AS "#fault" FROM {reader})', natural)
+    return Relation(f'(SELECT *, {json_fault(source)} AS "#fault" FROM {reader})', how.natural)
+
+
+_CLEAN = "rtrim(l, chr(13)) AS l"
+_TEXT = "l IS NOT NULL AND trim(l, chr(13) || chr(9) || ' ') <> ''"
+
+
+def _gz(file: FlowFile) -> str:
+    return ", compression = 'gzip'" if file.gzipped else ""
+
+
+def _documents(source: Source, paths: str, gz: str, *also: str) -> str:
+    """JSON laid out over lines: a list of records, one that holds them, or flat objects. `line` numbers them."""
+    reader = f"read_csv({paths}{gz}, {_LINES}, parallel = false, filename = true)"
+    lines = f"SELECT row_number() OVER () AS n, filename, l FROM {reader}"
+    whole = f"SELECT string_agg(l, chr(10) ORDER BY n) AS l FROM ({lines}) GROUP BY filename"
+    if Format.OBJECTS in source.formats:
+        chunks = "list_transform(string_split(l, '}'), lambda x: ltrim(x, '[], ' || chr(10) || chr(13) || chr(9)))"
+        each = f"SELECT unnest({chunks}) AS x, generate_subscripts({chunks}, 1) AS line FROM ({whole})"
+        whole_again = "CASE WHEN starts_with(x, '{') THEN x || '}' ELSE x END"
+        return plain_json(source, f"SELECT {whole_again} AS l, line FROM ({each}) WHERE x <> ''", also)
+    if source.unfold:
+        return unfolded(source, f"SELECT l, 0 AS line FROM ({whole})", also)
+    is_list = "coalesce(json_valid(l), false) AND starts_with(ltrim(l), '[')"
+    listed = f"CASE WHEN {is_list} THEN json_extract_string(l, '$[*]') ELSE [l] END"
+    each = f"SELECT unnest({listed}) AS l, generate_subscripts({listed}, 1) AS line FROM ({whole})"
+    return plain_json(source, each, also)
 
 
 def nothing(source: Source) -> Relation:
@@ -63,31 +107,43 @@ def nothing(source: Source) -> Relation:
 
 
 def numbered(source: Source, file: FlowFile) -> Relation | None:
-    """One file as text with the number of each `line`; None for formats without lines."""
-    gz = ", compression = 'gzip'" if file.gzipped else ""
-    reader = f"read_csv({text(file.path)}{gz}, {_LINES}, parallel = false)"
-    lines = f"SELECT row_number() OVER () AS line, l FROM {reader}"
+    """One file as text with the number of each `line`, or of each object of a document; None for formats without."""
+    reader = f"read_csv({text(file.path)}{_gz(file)}, {_LINES}, parallel = false)"
+    lines = f"SELECT row_number() OVER () AS line, {_CLEAN} FROM {reader}"
+    match file.container:
+        case Container.ZEEK_TSV:
+            return Relation(f"(SELECT line, {_split(source, file.header)} FROM ({lines}) WHERE {_DATA_LINE})", {})
+        case Container.CSV if source.lines:
+            base = f"SELECT * FROM ({lines}) WHERE {_TEXT}"
+            return Relation(f"({split_lines(source, source.lines, base, file.header, ['line'])})", {})
+        case Container.DOCUMENT:
+            return Relation(f"({_documents(source, f'[{text(file.path)}]', _gz(file), 'line')})", {})
+        case Container.NDJSON:
+            base = f"SELECT * FROM ({lines}) WHERE {_TEXT}"
+            make = unfolded if source.unfold else plain_json
+            return Relation(f"({make(source, base, ['line'])})", {})
+    return None
+
+
+def changed_header(db: duckdb.DuckDBPyConnection, source: Source, file: FlowFile) -> int:
+    """The first line that names the columns otherwise than the file's header; 0 where there is none."""
+    columns = source.lines.columns if source.lines else None
     if file.container is Container.ZEEK_TSV:
-        return Relation(f"(SELECT line, {_split(source, file.header)} FROM ({lines}) WHERE {_DATA_LINE})", {})
-    if file.container is not Container.NDJSON:
-        return None
-    shape = text(json.dumps(_leaves_as_text(tree(source.raw_paths()))))
-    values = f"unnest(json_transform(CASE WHEN {_IS_OBJECT} THEN l END, {shape}))"
-    fault = _fault(source)
-    parsed = f"SELECT line, {values} FROM ({lines}) WHERE trim(l) <> ''"
-    return Relation(f'(SELECT *, {fault} AS "#fault" FROM ({parsed}))', {})
-
-
-def _leaves_as_text(node: dict[str, Any]) -> dict[str, Any]:
-    """The structure that json_transform wants."""
-    return {key: "VARCHAR" if child is None else _leaves_as_text(child) for key, child in node.items()}
-
-
-def _fault(source: Source) -> str:
-    """A line that is no JSON object, or one of another kind, leaves empty what makes a flow."""
-    paths = [p for f in ("event.start", "source.ip", "destination.ip") for p in source.fields[f].paths]
-    columns = dict.fromkeys(p.partition("/")[0] for p in [*paths, *(t.path for t in source.record)])
-    return f"CASE WHEN {' AND '.join(f'{name(c)} IS NULL' for c in columns)} THEN 'unreadable' ELSE '' END"
+        test, same = "starts_with(l, '#fields')", "#fields" + chr(9) + chr(9).join(file.header)
+    elif file.container is Container.CSV and columns and columns.header:
+        test, same = is_header(columns), columns.separator.join(file.header)
+    else:
+        return 0
+    reader = f"read_csv({text(file.path)}{_gz(file)}, {_LINES}"
+    other = f"{test} AND rtrim(l, chr(13)) <> {text(same)}"
+    try:
+        if db.execute(f"SELECT 1 FROM {reader}) WHERE {other} LIMIT 1").fetchone() is None:
+            return 0
+        lines = f"SELECT row_number() OVER () AS line, l FROM {reader}, parallel = false)"
+        row = db.execute(f"SELECT min(line) FROM ({lines}) WHERE {other}").fetchone()
+    except duckdb.IOException:
+        return 0                                # a torn gzip file is told of when it is read
+    return int(row[0]) if row else 0
 
 
 def _split(source: Source, header: Sequence[str]) -> str:
@@ -98,15 +154,34 @@ def _split(source: Source, header: Sequence[str]) -> str:
     return ", ".join(columns) + f", CASE WHEN len({parts}) = {len(header)} THEN '' ELSE 'ragged' END AS \"#fault\""
 
 
+def _nested(db: duckdb.DuckDBPyConnection, source: Source, reader: str) -> Relation:
+    """A Parquet file with the source's own columns, as text; those that it does not have are missing."""
+    def column(node: Mapping[str, Any] | None, path: tuple[str, ...]) -> str:
+        if node is not None:
+            return "{" + ", ".join(f"{text(key)}: {column(child, (*path, key))}" for key, child in node.items()) + "}"
+        # Parquet writers turn the hyphens of a format's names into underscores.
+        for spelling in dict.fromkeys((path, tuple(p.replace("-", "_") for p in path))):
+            asked = "f." + ".".join(map(name, spelling))
+            try:
+                db.execute(f"DESCRIBE SELECT {asked} FROM {reader} f")
+            except duckdb.BinderException:
+                continue
+            return f"CAST({asked} AS VARCHAR)"
+        return "CAST(NULL AS VARCHAR)"
+
+    columns = ", ".join(f"{column(node, (key,))} AS {name(key)}" for key, node in tree(source.raw_paths()).items())
+    return Relation(f"(SELECT *, {json_fault(source)} AS \"#fault\" FROM (SELECT {columns} FROM {reader} f))", {})
+
+
 def _table(db: duckdb.DuckDBPyConnection, source: Source, reader: str, files: Sequence[FlowFile],
-           natural: Mapping[str, str], known: Sequence[str]) -> Relation:
+           how: Reading) -> Relation:
     """A CSV or Parquet file of canonical columns; an unknown column is refused, it may be a misspelt known one."""
     found = {row[0]: row[1] for row in db.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()}
     problems = [Problem("flows/unknown-column", f"`{c}` is no canonical field", Location(files[0].shown),
-                        suggest(c, known)) for c in found if c not in known]
+                        suggest(c, how.known)) for c in found if c not in how.known]
     if problems:
         raise Rejected(problems)
-    wanted = source.raw_paths()
+    wanted, natural = source.raw_paths(), how.natural
     types = {p: natural[p] for p in wanted if p in natural and _holds(found.get(p, ""), natural[p])}
     # Whoever writes CSV by hand puts blanks after commas.
     columns = [f"CAST({name(p)} AS {types[p]}) AS {name(p)}" if p in types

@@ -17,7 +17,7 @@ from ewdetect.problems import Location, Problem, Rejected
 
 DAMAGE: Mapping[str, str] = MappingProxyType({
     "unreadable": "no flow record can be read from the line",
-    "ragged": "the line has not as many columns as `#fields` names",
+    "ragged": "the line has not as many columns as it should",
     "no-time": "no start time",
     "bad-time": "the start time cannot be read, or lies outside 1970 to 2100",
     "no-address": "source or destination address is missing",
@@ -31,11 +31,12 @@ DAMAGE: Mapping[str, str] = MappingProxyType({
 
 @dataclass(frozen=True, slots=True)
 class ReadReport:
-    """read = kept + passed + all of dropped. Times are microseconds since 1970 UTC, None without flows.
+    """read = kept + joined + passed + all of dropped. Times are microseconds since 1970 UTC, None without flows.
 
-    `passed` are records of another kind in the same file, such as EVE alerts. `repaired` counts flows that were kept
-    after something was mended: `reversed` (initiator and responder turned round), `number` (a counter that cannot be
-    true was made missing).
+    `passed` are records of another kind in the same file, such as EVE alerts. `joined` are further records of a
+    connection that became one flow with its first. `repaired` counts flows that were kept after something was mended:
+    `reversed` (initiator and responder turned round), `number` (a counter that cannot be true was made missing), `year`
+    (a time had none, and got it from other lines, or from the file's date).
     """
 
     files: tuple[str, ...]
@@ -47,6 +48,7 @@ class ReadReport:
     places: tuple[Place, ...]
     first: int | None
     last: int | None
+    joined: int = 0
 
 
 # Damage that every record of another sensor's log would show.
@@ -54,21 +56,23 @@ _STRANGE = frozenset({"unreadable", "no-time", "no-address"})
 
 
 def report_of(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Field], staged: Staged,
-              duplicates: int) -> ReadReport:
+              duplicates: int, joined: int) -> ReadReport:
     """What `record` and `flow` say of the reading. Raises Rejected where the files are another sensor's."""
     counts, lost = _damage(db)
     passed, whole = counts.pop("passed", 0), counts.pop("kept", 0)
     kept, turned, first, last = _flows(db)
-    torn = _torn(db, staged)
+    torn = _torn(db, source, staged)
     dropped = counts | {"bad-address": whole - kept - duplicates, "duplicate": duplicates,
                         "ragged": counts.get("ragged", 0) + len(torn)}
     dropped = {damage: count for damage, count in sorted(dropped.items()) if count}
-    if not kept + passed + duplicates and dropped and dropped.keys() <= _STRANGE:
+    if not kept + joined + passed + duplicates and dropped and dropped.keys() <= _STRANGE:
         raise Rejected(_strangers(source, staged))
-    located = locate(db, source, fields, staged.files) if dropped.keys() - {"duplicate"} else []
+    located = locate(db, source, fields, staged) if dropped.keys() - {"duplicate"} else []
     return ReadReport(
-        files=tuple(f.shown for f in staged.files), read=whole + passed + sum(counts.values()) + len(torn), kept=kept,
-        passed=passed, dropped=dropped, repaired={k: v for k, v in {"reversed": turned, "number": lost}.items() if v},
+        files=tuple(f.shown for f in staged.files),
+        read=whole + joined + passed + sum(counts.values()) + len(torn), kept=kept, joined=joined, passed=passed,
+        dropped=dropped,
+        repaired={k: v for k, v in {"reversed": turned, "number": lost, "year": staged.dated}.items() if v},
         places=(*staged.places, *torn[:PLACES], *located), first=first, last=last)
 
 
@@ -88,8 +92,8 @@ def _flows(db: duckdb.DuckDBPyConnection) -> tuple[int, int, int | None, int | N
     return found or (0, 0, None, None)
 
 
-def _torn(db: duckdb.DuckDBPyConnection, staged: Staged) -> list[Place]:
-    if all(file.container is not Container.CSV for file in staged.files):
+def _torn(db: duckdb.DuckDBPyConnection, source: Source, staged: Staged) -> list[Place]:
+    if source.lines or all(file.container is not Container.CSV for file in staged.files):
         return []
     return [Place(file, line, "ragged") for file, line in torn_lines(db)]
 

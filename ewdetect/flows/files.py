@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import gzip
 import shutil
@@ -17,12 +18,16 @@ from ewdetect.problems import Location, Problem, Rejected, WorldFailed
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".log", ".csv", ".tsv", ".parquet")
 HEAD_BYTES = 65_536
+LONGEST_LINE = 1_000_000        # characters; DuckDB takes lines of two million bytes
 GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
 
 
 class Container(StrEnum):
+    """What a file is by its content. `document` is JSON laid out over lines, `csv` any other text."""
+
     NDJSON = "ndjson"
+    DOCUMENT = "document"
     ZEEK_TSV = "zeek_tsv"
     CSV = "csv"
     PARQUET = "parquet"
@@ -31,13 +36,14 @@ class Container(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FlowFile:
-    """A file to read. `shown` is its name in reports; `header` are the columns that a TSV or CSV file names."""
+    """A file to read. `shown` is its name in reports; `header` are the columns that a text file names."""
 
     path: str
     shown: str
     container: Container
     gzipped: bool
     header: tuple[str, ...] = ()
+    marked: bool = False            # begins with a byte order mark
 
 
 def expand(paths: Sequence[str], spool: Path) -> list[tuple[str, str]]:
@@ -76,7 +82,7 @@ def _stdin(spool: Path) -> tuple[str, str]:
     return str(target), "-"
 
 
-def inspect(path: str, shown: str) -> FlowFile:
+def inspect(path: str, shown: str, source: Source | None = None) -> FlowFile:
     """Look at the beginning of a file. Raises WorldFailed where it cannot be opened."""
     try:
         with open(path, "rb") as file:
@@ -86,7 +92,8 @@ def inspect(path: str, shown: str) -> FlowFile:
     gzipped = start.startswith(GZIP_MAGIC)
     head = _inflate(start) if gzipped else start
     container = _container(head)
-    return FlowFile(path, shown, container, gzipped, _header(container, head.decode("utf-8", "replace")))
+    return FlowFile(path, shown, container, gzipped, _header(container, head.decode("utf-8", "replace"), source),
+                    head.startswith(codecs.BOM_UTF8))
 
 
 def _inflate(start: bytes) -> bytes:
@@ -99,11 +106,14 @@ def _inflate(start: bytes) -> bytes:
 def _container(head: bytes) -> Container:
     if head.startswith(PARQUET_MAGIC):
         return Container.PARQUET
-    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    begin = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if not begin:
         return Container.EMPTY
     if any(line.startswith(b"#fields") for line in begin.splitlines()):
         return Container.ZEEK_TSV
+    first = begin.splitlines()[0].strip()
+    if first in (b"{", b"[") or first.startswith(b"[{"):
+        return Container.DOCUMENT
     return Container.NDJSON if _jsonish(begin) else Container.CSV
 
 
@@ -113,8 +123,13 @@ def _jsonish(begin: bytes) -> bool:
     return any(line.lstrip().startswith(b"{") for line in lines)
 
 
-def _header(container: Container, head: str) -> tuple[str, ...]:
+def _header(container: Container, head: str, source: Source | None) -> tuple[str, ...]:
     """The columns that a text table names."""
+    columns = source.lines.columns if source and source.lines else None
+    if container is Container.CSV and columns:
+        rows = ([word.strip() for word in line.removeprefix("\ufeff").split(columns.separator)]
+                for line in head.splitlines())
+        return next((tuple(row) for row in rows if set(columns.header) & set(row)), ())
     match container:
         case Container.ZEEK_TSV:
             return next(tuple(line.split("\t")[1:]) for line in head.splitlines() if line.startswith("#fields"))
@@ -125,12 +140,22 @@ def _header(container: Container, head: str) -> tuple[str, ...]:
 
 def fits(file: FlowFile, source: Source) -> bool:
     """Whether a source reads this kind of file at all."""
-    wanted = {
-        Format.NDJSON: (Container.NDJSON,),
-        Format.ZEEK: (Container.ZEEK_TSV, Container.NDJSON),
-        Format.TABLE: (Container.NDJSON, Container.CSV, Container.PARQUET),
-    }[source.format]
-    return file.container in wanted or file.container is Container.EMPTY
+    if file.container is Container.EMPTY:
+        return True
+    read = {c for form in source.formats for c in _CONTAINERS[form]}
+    columns = source.lines.columns if source.lines else None
+    nameless = file.container is Container.CSV and columns and not columns.names and not file.header
+    return file.container in read and not nameless
+
+
+_CONTAINERS = {
+    Format.NDJSON: (Container.NDJSON, Container.DOCUMENT),
+    Format.OBJECTS: (Container.NDJSON, Container.DOCUMENT),
+    Format.ZEEK: (Container.ZEEK_TSV, Container.NDJSON),
+    Format.LINES: (Container.CSV,),
+    Format.PARQUET: (Container.PARQUET,),
+    Format.TABLE: (Container.NDJSON, Container.CSV, Container.PARQUET),
+}
 
 
 def salvage(file: FlowFile, spool: Path) -> tuple[FlowFile, str] | None:
@@ -154,3 +179,24 @@ def salvage(file: FlowFile, spool: Path) -> tuple[FlowFile, str] | None:
 def _chunks(stream: gzip.GzipFile) -> Iterator[bytes]:
     while chunk := stream.read1(1 << 20):
         yield chunk
+
+
+def cleaned(file: FlowFile, spool: Path) -> FlowFile:
+    """A copy of a text file without what no reader takes: bytes that are no UTF-8, NULs, the end of endless lines.
+
+    Lines keep their numbers. A byte order mark is left out.
+    """
+    if file.container is Container.PARQUET:
+        return file
+    target = spool / f"cleaned-{abs(hash(file.path))}"
+    decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+    with (gzip.open(file.path) if file.gzipped else open(file.path, "rb") as raw,
+          target.open("w", encoding="utf-8", newline="") as out):
+        length = 0
+        while chunk := raw.read(1 << 20):
+            first, *others = decoder.decode(chunk).replace("\0", "\ufffd").split("\n")
+            out.write(first[:max(LONGEST_LINE - length, 0)])
+            length += len(first)
+            out.writelines(f"\n{line[:LONGEST_LINE]}" for line in others)
+            length = len(others[-1]) if others else length
+    return FlowFile(str(target), file.shown, file.container, False, file.header)

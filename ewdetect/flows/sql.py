@@ -7,14 +7,14 @@ Nothing here runs SQL. Values are quoted by `text`, names by `name`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from ewdetect.flows.source import UNITS, FieldSpec, Source, Term
+from ewdetect.flows.source import CLOCK, UNITS, FieldSpec, Source, Term
+from ewdetect.flows.times import EARLIEST_US, LATEST_US, time_us
 from ewdetect.model import Field
 
-# Times outside are damage, not traffic: seconds read as milliseconds land beyond the year 5000.
-EARLIEST_US, LATEST_US = 0, 4_102_444_800_000_000       # 1970 and 2100
 MAX_PORT = 65_535
 
 
@@ -61,17 +61,25 @@ def natural_types(source: Source, fields: Mapping[str, Field]) -> dict[str, str]
     """
     wanted: dict[str, set[str]] = {}
     for field, spec in source.fields.items():
-        for path in spec.values():
-            wanted.setdefault(path, set()).add(_natural(spec, fields[field]))
-    for term in (*source.record, *(source.proved or ()), *(t for spec in source.fields.values() for t in spec.terms())):
+        for way in spec.ways():
+            for path in (*way.paths, *(way.between or ())):
+                wanted.setdefault(path, set()).add(_natural(way, fields[field]))
+            for path in (*way.joined, *way.differs):
+                wanted.setdefault(path, set()).add("VARCHAR")
+    for term in (*source.terms(), *(t for spec in source.fields.values() for t in spec.terms())):
         wanted.setdefault(term.path, set()).add("BIGINT" if _is_numeric(term) else "VARCHAR")
+    for path in (*source.merge.by, *source.merge.reporter) if source.merge else ():
+        wanted.setdefault(path, set()).add("VARCHAR")
     return {path: types.pop() for path, types in wanted.items() if len(types) == 1}
 
 
 def _natural(spec: FieldSpec, field: Field) -> str:
     if spec.between or field.type == "time":
         first = (spec.times or ("iso8601",))[0]
-        return {"iso8601": "TIMESTAMPTZ", "epoch_seconds": "DOUBLE"}.get(first, "BIGINT")
+        return {"iso8601": "TIMESTAMPTZ", "epoch_seconds": "DOUBLE"}.get(
+            first, "BIGINT" if first.startswith("epoch_") else "VARCHAR")
+    if spec.unit == CLOCK or spec.match or spec.mapping:
+        return "VARCHAR"
     return {"port": "BIGINT", "integer": "BIGINT", "number": "DOUBLE"}.get(field.type, "VARCHAR")
 
 
@@ -107,6 +115,11 @@ def condition(terms: Sequence[Term]) -> str:
     return " AND ".join(f"coalesce({_term(t)}, false)" for t in terms) or "true"
 
 
+def any_of(choices: Sequence[Sequence[Term]]) -> str:
+    """Whether all terms of one choice hold; false without any choice."""
+    return " OR ".join(f"({condition(terms)})" for terms in choices) or "false"
+
+
 _COMPARE = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
@@ -122,6 +135,12 @@ def _term(term: Term) -> str:
             return f"({flags} & {int(one)}) = {int(one)}"
         case "nobits":
             return f"({flags} & {int(one)}) = 0"
+        case "has" | "hasnt":
+            wanted = int(one) if term.operator == "has" else 0
+            return f"(TRY_CAST({value} AS INTEGER) & {int(one)}) = {wanted}"
+        case "like" | "unlike":
+            held = " OR ".join(f"{value} ILIKE {text(_like(str(v)))}" for v in term.values)
+            return f"({held})" if term.operator == "like" else f"NOT ({held})"
         case "startswith":
             return "(" + " OR ".join(f"starts_with({value}, {text(v)})" for v in term.values) + ")"
         case "present":
@@ -133,41 +152,37 @@ def _term(term: Term) -> str:
     return f"lower({value}) IN ({_lowered(term.values)})"
 
 
+def _like(wanted: str) -> str:
+    """`*` and `?` as SQL writes them. Raw texts that hold `%` or `_` are matched by any character there."""
+    return wanted.replace("*", "%").replace("?", "_")
+
+
 def _lowered(values: Sequence[Any]) -> str:
     return ", ".join(text(str(v).lower()) for v in values)
 
 
-def time_us(value: str, formats: Sequence[str], raw_type: str = "VARCHAR") -> str:
-    """A raw time → microseconds since 1970 UTC, NULL where no format fits. A time without zone is UTC.
-
-    A double holds seconds since 1970 to the microsecond until the year 2255.
-    """
-    if raw_type == "TIMESTAMPTZ":
-        return f"epoch_us({value})"
-    readers = {
-        "iso8601": f"epoch_us(TRY_CAST({value} AS TIMESTAMPTZ))",
-        "epoch_seconds": f"TRY_CAST(round(TRY_CAST({value} AS DOUBLE) * 1000000) AS BIGINT)",
-        "epoch_milliseconds": f"TRY_CAST(round(TRY_CAST({value} AS DOUBLE) * 1000) AS BIGINT)",
-        "epoch_nanoseconds": f"TRY_CAST({value} AS BIGINT) // 1000",
-    }
-    if raw_type != "VARCHAR":
-        return readers[formats[0]]
-    return f"coalesce({', '.join(readers[f] for f in formats)})" if len(formats) > 1 else readers[formats[0]]
-
-
 def canonical(source: Source, fields: Mapping[str, Field], types: Mapping[str, str]) -> dict[str, str]:
     """Canonical record field → SQL over `r`, whose columns have `types`. Bad values come out NULL."""
-    return {field: _value(spec, fields[field], types) for field, spec in source.fields.items()}
+    return {field: _value(spec, fields[field], source, fields, types) for field, spec in source.fields.items()}
 
 
-def _value(spec: FieldSpec, field: Field, types: Mapping[str, str]) -> str:
+def _value(spec: FieldSpec, field: Field, source: Source, fields: Mapping[str, Field], types: Mapping[str, str]) -> str:
     if spec.cases:
         branches = " ".join(f"WHEN {condition(c.terms)} THEN {constant(c.result, field)}" for c in spec.cases)
         return f"CASE {branches} ELSE {constant(spec.otherwise, field)} END"
     if spec.between:
         begin, end = (time_us(raw(p), spec.times or ("iso8601",), types.get(p, "VARCHAR")) for p in spec.between)
         return f"greatest(({end} - {begin}) / 1e6, 0)"
-    value = _typed(_first(spec), spec, field, types)
+    if spec.other:
+        ways = (_value(replace(way, other=None), field, source, fields, types) for way in spec.ways())
+        return f"coalesce({', '.join(ways)})"
+    first = _first(spec)
+    if spec.differs:
+        first = f"nullif({first}, coalesce({', '.join(map(raw, spec.differs))}))"
+    value = _typed(first, spec, field, types)
+    if spec.minus:
+        length = _value(source.fields[spec.minus], fields[spec.minus], source, fields, types)
+        value = f"({value} - CAST(coalesce({length}, 0) * 1000000 AS BIGINT))"
     if spec.when or spec.unless:
         held = " AND ".join([condition(spec.when)] + ([f"NOT ({condition(spec.unless)})"] if spec.unless else []))
         return f"CASE WHEN {held} THEN {value} END"
@@ -180,21 +195,27 @@ def constant(value: str | None, field: Field) -> str:
 
 
 def _first(spec: FieldSpec) -> str:
-    values = [raw(p) for p in spec.paths]
-    return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
+    values = [raw(p) for p in spec.paths] or [" || ' ' || ".join(raw(p) for p in spec.joined) or "NULL"]
+    value = values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
+    return f"nullif(regexp_extract({value}, {text(spec.match)}, 1), '')" if spec.match else value
 
 
 def _typed(value: str, spec: FieldSpec, field: Field, types: Mapping[str, str]) -> str:
     match field.type:
         case "time":
-            stamp = time_us(value, spec.times or ("iso8601",), types.get(spec.paths[0], "VARCHAR"))
+            stamp = time_us(value, spec.times or ("iso8601",), types.get((spec.paths or ("",))[0], "VARCHAR"))
             return f"CASE WHEN {stamp} BETWEEN {EARLIEST_US} AND {LATEST_US} THEN {stamp} END"
         case "port":
             number = f"TRY_CAST({value} AS INTEGER)"
             return f"CASE WHEN {number} BETWEEN 0 AND {MAX_PORT} THEN {number} END"
         case "integer":
-            number = f"TRY_CAST({value} AS BIGINT)"
+            number = f"TRY_CAST({_mapped(f'lower({value})', spec) if spec.mapping else value} AS BIGINT)"
+            if spec.byte:
+                number = f"({number} // 256)" if spec.byte == "high" else f"({number} % 256)"
             return f"CASE WHEN {number} >= 0 THEN {number} END"
+        case "number" if spec.unit == CLOCK:
+            length = f"epoch(TRY_CAST({value} AS INTERVAL))"
+            return f"CASE WHEN {length} >= 0 THEN {length} END"
         case "number":
             number = f"TRY_CAST({value} AS DOUBLE)"
             scaled = number if spec.unit == "s" else f"{number} * {UNITS[spec.unit]}"
@@ -204,7 +225,7 @@ def _typed(value: str, spec: FieldSpec, field: Field, types: Mapping[str, str]) 
         case "ip":
             return f"nullif(lower({value}), '')"
         case "token":
-            return f"nullif({value}, '')"
+            return _mapped(f"nullif({value}, '')", spec)
     words = _mapped(f"nullif(lower({value}), '')", spec)
     return f"TRY_CAST({words} AS {sql_type(field)})" if field.values else words
 
@@ -218,7 +239,10 @@ def _mapped(value: str, spec: FieldSpec) -> str:
 
 def present(source: Source, field: str) -> str:
     """Whether the record has a value for the field at all, so that bad can be told from missing."""
-    spec = source.fields[field]
+    return "(" + " OR ".join(_present(way) for way in source.fields[field].ways()) + ")"
+
+
+def _present(spec: FieldSpec) -> str:
     held = f" AND NOT ({condition(spec.unless)})" if spec.unless else ""
     held += f" AND {condition(spec.when)}" if spec.when else ""
     return f"({_first(spec)} IS NOT NULL{held})"

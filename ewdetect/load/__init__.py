@@ -10,6 +10,7 @@ from ewdetect.load.content import (
     load_network,
     load_orientation,
     load_source,
+    load_sources,
     load_tactics,
     only_document,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "load_orientation",
     "load_pack",
     "load_source",
+    "load_sources",
     "load_tactics",
     "only_document",
     "read_pack",

@@ -84,6 +84,13 @@ def load_source(name: str, fields: Mapping[str, Field] | None = None) -> Source:
     return source_from(document, load_fields() if fields is None else fields)
 
 
+def load_sources(fields: Mapping[str, Field] | None = None) -> tuple[Source, ...]:
+    """Every telemetry source that ships, by name. Raises Rejected."""
+    known = load_fields() if fields is None else fields
+    folders = sorted(path.parent.name for path in (content_root() / "mappings").glob("*/source.yml"))
+    return tuple(load_source(name, known) for name in folders)
+
+
 def load_orientation(root: Path | None = None) -> Orientation:
     """The ports by which the engine turns inverted flows round."""
     raw = only_document((root or content_root()) / "mappings" / "flow.yml", "flow").data["orientation"]

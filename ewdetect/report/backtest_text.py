@@ -17,7 +17,8 @@ from ewdetect.report.alert_text import LEVEL_STYLES, Clock, actor, alert_text, b
 from ewdetect.report.words import clock, count, day, host, length, moment, safe
 
 REPAIRS: Mapping[str, str] = {"reversed": "initiator and responder turned round",
-                              "number": "a counter that cannot be true left out"}
+                              "number": "a counter that cannot be true left out",
+                              "year": "a time without a year, told from other lines or from the file's date"}
 _ALIKE, _SHOWN = 5, 3   # more alerts of one rule on one host than the first are cut to the second
 _PLACES = 8             # damaged records whose place is shown
 
@@ -46,6 +47,8 @@ def _read(result: Backtest, source: str, network: str) -> Table:
     table.add_row("Rules", f"{len(result.rules)} ran" + (f", {len(result.skipped)} skipped" if result.skipped else ""))
     for skipped in result.skipped:
         table.add_row("Skipped", f"{skipped.rule}: {skipped.reason}")
+    for degraded in result.degraded:
+        table.add_row("Degraded", f"{degraded.rule}: {degraded.reason}")
     return table
 
 
@@ -54,7 +57,8 @@ def _files(report: ReadReport) -> str:
 
 
 def _records(report: ReadReport) -> str:
-    passed = f", {report.passed:,} of other kinds passed over" if report.passed else ""
+    passed = f", {report.joined:,} joined to others of their connection" if report.joined else ""
+    passed += f", {report.passed:,} of other kinds passed over" if report.passed else ""
     dropped = sum(report.dropped.values())
     return (f"{count(report.read, 'record')}: {count(report.kept, 'flow')} kept{passed}"
             + (f", {dropped:,} dropped" if dropped else ""))

@@ -8,13 +8,14 @@ its meaning or goes; new keys may come without it. Times are ISO 8601 in UTC wit
   missing: [{rule, group, flows, line, reasons}], unexpected: [alert]}]}]
 - `mutation/1`: `files`: [{path, rule, passed, failing: [case],
   mutants: [{rule, path, line, what, killed_by, refused, survived}]}]
-- `backtest/1`: `read`: {files, records, kept, passed, dropped, repaired, places: [{file, line, damage}], first, last};
-  `rules`: [name]; `skipped`: [{rule, reason}]; `alerts`: [alert]; with --truth also
+- `backtest/1`: `read`: {files, records, kept, joined, passed, dropped, repaired, places: [{file, line, damage}], first,
+  last}; `rules`: [name]; `skipped` and `degraded`: [{rule, reason}]; `alerts`: [alert]; with --truth also
   `truth`: {passed, false: [index into `alerts`], steps: [{id, attack, start, end, technique, tool, note, verdict,
   caught: {rule: number of alerts}, missed: [rule]}]}
 - `convert/1`: `queries`: [{rule, target, dialect, source, context, text, caveats, schedule: {period, window, delay} in
   seconds, or null}]; `problems` as above
-- `list/1`: the key is what was asked for (`rules`, `sources`, `fields`, `networks`), its value a list of flat objects
+- `list/1`: the key is what was asked for (`rules`, `sources`, `fields`, `networks`,
+  `coverage`), its value a list of flat objects
 
 An alert: `rule`: {name, id, title, level, tags, attack: [technique]}; `group`; `start`, `crossing`, `end`; `value`;
 `evidence`: {count, ids}; `samples`: [canonical flow]; `context`: {address: attributes}, for both sides.
@@ -67,12 +68,14 @@ def backtest_json(result: Backtest, judgement: Judgement | None = None) -> str:
     """`backtest/1`, with `truth` where there is a judgement."""
     report = result.report
     content: dict[str, Any] = {
-        "read": {"files": list(report.files), "records": report.read, "kept": report.kept, "passed": report.passed,
+        "read": {"files": list(report.files), "records": report.read, "kept": report.kept, "joined": report.joined,
+                 "passed": report.passed,
                  "dropped": dict(report.dropped), "repaired": dict(report.repaired),
                  "places": [{"file": p.file, "line": p.line, "damage": p.damage} for p in report.places],
                  "first": _time(report.first), "last": _time(report.last)},
         "rules": list(result.rules),
         "skipped": [{"rule": skipped.rule, "reason": skipped.reason} for skipped in result.skipped],
+        "degraded": [{"rule": degraded.rule, "reason": degraded.reason} for degraded in result.degraded],
         "alerts": [alert_record(alert) for alert in result.alerts]}
     if judgement is not None:
         false = {id(alert) for alert in judgement.false}

@@ -1,0 +1,128 @@
+"""How fast each source is read, next to what DuckDB alone needs for the same bytes.
+
+`python -m bench.sources` repeats the undamaged lines of every sample, with addresses and ports changed so that
+connections stay apart, and reads them with ewdetect and with DuckDB's own reader. It exits with 1 where a source takes
+more than MOST_RATIO times as long, or where lines of text are read at fewer than LEAST_LINES a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from ewdetect.engine import Engine
+from ewdetect.flows import Format, Source
+from ewdetect.load import content_root, load_fields, load_network, load_orientation, load_sources
+from ewdetect.network import Network
+
+MOST_RATIO = 3.0
+LEAST_LINES = 200_000
+LINES, QUICK_LINES = 200_000, 2_000
+REPEAT = 3
+_HOST = re.compile(r"\b10\.(10|0|128|244|1|2)\.\d+\.(\d+)\b")
+_PORT = re.compile(r"\b(5\d{4})\b")
+_PLAIN = ("delim = chr(1), quote = '', escape = '', header = false, columns = {'l': 'VARCHAR'}, auto_detect = false, "
+          "strict_mode = false")
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Lines a second, and ewdetect's time over DuckDB's alone."""
+
+    source: str
+    text: bool
+    lines_per_second: float
+    ratio: float
+
+    @property
+    def holds(self) -> bool:
+        return self.ratio <= MOST_RATIO and (not self.text or self.lines_per_second >= LEAST_LINES)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Reading speed of every source.")
+    parser.add_argument("--quick", action="store_true", help="2,000 lines, and no judgement")
+    parser.add_argument("--only", action="append", default=[], metavar="SOURCE")
+    options = parser.parse_args(arguments)
+    wanted = [s for s in load_sources() if not options.only or s.name in options.only]
+    held = True
+    for speed in measured(wanted, QUICK_LINES if options.quick else LINES):
+        held = held and (speed.holds or options.quick)
+        mark = "" if speed.holds or options.quick else "   too slow"
+        print(f"{speed.source:<22}{speed.lines_per_second:>12,.0f} lines/s{speed.ratio:>8.1f} x{mark}", flush=True)
+    return 0 if held else 1
+
+
+def measured(sources: list[Source], count: int) -> Iterator[Speed]:
+    network = load_network(content_root() / "fixtures" / "networks" / "office.yml", load_fields())
+    with tempfile.TemporaryDirectory(prefix="ewdetect-bench-") as folder:
+        for source in sources:
+            [raw] = [p for p in (content_root() / "mappings" / source.name).glob("sample.*")
+                     if p.name != "sample.flows.jsonl"]
+            path = Path(folder) / f"{source.name}.log"
+            path.write_text("".join(_lines(source, raw, network, count)), encoding="utf-8")
+            yield _speed(source, path, network, count)
+            path.unlink()
+
+
+def _speed(source: Source, path: Path, network: Network, count: int) -> Speed:
+    is_json = path.read_text(encoding="utf-8")[0] == "{"
+    plain = [_seconds(lambda: _alone(path, is_json)) for _ in range(REPEAT)]
+    ours = [_seconds(lambda: _read(source, path, network)) for _ in range(REPEAT)]
+    median = statistics.median(ours)
+    return Speed(source.name, not is_json, count / median, median / statistics.median(plain))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def _alone(path: Path, is_json: bool) -> None:
+    reader = (f"read_json('{path}', format = 'newline_delimited')" if is_json else f"read_csv('{path}', {_PLAIN})")
+    with duckdb.connect(config={"memory_limit": "512MB", "preserve_insertion_order": False}) as db:
+        db.execute(f"CREATE TABLE line AS SELECT * FROM {reader}")
+
+
+def _read(source: Source, path: Path, network: Network) -> tuple[int, ...]:
+    """The damaged lines of a file."""
+    fields = load_fields()
+    with Engine(fields, load_orientation()) as engine:
+        report = engine.read(source, [str(path)], network, [f for f in fields if fields[f].origin == "record"])
+        return tuple(place.line for place in report.places)
+
+
+def _lines(source: Source, raw: Path, network: Network, count: int) -> Iterator[str]:
+    """Lines like those of a sample, without the damaged ones. Flat objects are lines of their own."""
+    damaged = set(_read(source, raw, network))
+    text = raw.read_text(encoding="utf-8", errors="replace")
+    if Format.OBJECTS in source.formats:
+        lines = [" ".join(chunk.split()) + "}" for chunk in re.findall(r"\{[^{}]*", text)]
+    else:
+        lines = text.splitlines()
+    good = [line for number, line in enumerate(lines, 1) if number not in damaged]
+    columns = source.lines.columns if source.lines else None
+    if source.formats[0] is Format.ZEEK or (columns and columns.header and Format.LINES is source.formats[0]):
+        head = [line for line in good if line.startswith("#") or line is good[0]]
+        good = [line for line in good if line not in head]
+        yield from (f"{line}\n" for line in head)
+    yield from (f"{_varied(good[n % len(good)], n // len(good))}\n" for n in range(count))
+
+
+def _varied(line: str, number: int) -> str:
+    line = _HOST.sub(lambda m: f"10.{m[1]}.{number // 250 % 250}.{(int(m[2]) + number) % 250 + 1}", line)
+    return _PORT.sub(lambda m: str(32768 + (int(m[1]) + number) % 28000), line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

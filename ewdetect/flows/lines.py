@@ -1,0 +1,209 @@
+"""Source → SQL text for what DuckDB has no reader of: lines of log text, and JSON records that hold many flows.
+
+Each function takes and gives a SELECT. The innermost has a column `l`, a line or a JSON value as text, and may have
+`line`, its number. The outermost has a column for each raw path and `#fault`, which is what keeps a line from being
+read, `passed` for one that is no flow record, or ''. Nothing here runs SQL.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ewdetect.flows.source import OUTER, Columns, Lines, Pairs, Source, Unfold
+from ewdetect.flows.sql import name, text, tree
+
+_QUOTE = '"'
+
+
+def split_lines(source: Source, lines: Lines, base: str, header: Sequence[str], also: Sequence[str] = ()) -> str:
+    """Lines of text as raw columns. `header` are the columns that the file itself names, if it does."""
+    columns = lines.columns
+    if columns and header:
+        columns = Columns(tuple(header), columns.separator, columns.header, len(header))
+    matched = _matched(lines, base, columns)
+    split = f"SELECT *, {_parts(columns)} AS parts FROM ({matched})" if columns else matched
+    def value(node: Mapping[str, Any] | None, path: str) -> str:
+        if node is None:
+            return _set(_taken(path, lines, columns), source)
+        return "{" + ", ".join(f"{text(k)}: {value(child, f'{path}/{k}')}" for k, child in node.items()) + "}"
+
+    taken = [f"{value(node, key)} AS {name(key)}" for key, node in tree(source.raw_paths()).items()]
+    kept = ", ".join([*also, *taken])
+    essential = [name(p) for f in ("source.ip", "destination.ip") for way in source.fields[f].ways()
+                 for p in way.paths]
+    empty = " AND ".join(f"{p} IS NULL" for p in essential) if not columns else "false"
+    return (f'SELECT * EXCLUDE (l) REPLACE (CASE WHEN "#fault" = \'\' AND {empty} THEN {_stranger(lines)} '
+            f'ELSE "#fault" END AS "#fault") '
+            f'FROM (SELECT {kept}, l, {_line_fault(lines, columns)} AS "#fault" FROM ({split}))')
+
+
+def _set(value: str, source: Source) -> str:
+    """A raw text, NULL where it is one that means missing."""
+    for word in source.unset:
+        value = f"nullif({value}, {text(word)})"
+    return value
+
+
+def _matched(lines: Lines, base: str, columns: Columns | None) -> str:
+    """The lines with a struct for each pattern, which of them fits, and the `rest` that pairs or columns read."""
+    extracts = [_extract(f"p{i}", p.match, p.groups, p.contains) for i, p in enumerate(lines.patterns)]
+    fitting = " ".join(f"WHEN p{i}._ <> '' THEN {i}" for i in range(len(extracts)))
+    head = [_extract("head", lines.head.match, lines.head.groups, "")] if lines.head else []
+    found = f"SELECT *{''.join(', ' + e for e in [*extracts, *head])} FROM ({base})"
+    which = f"CASE {fitting} END" if extracts else "0"
+    rests = [i for i, p in enumerate(lines.patterns) if "rest" in p.groups]
+    rest = f"CASE which {' '.join(f'WHEN {i} THEN p{i}.rest' for i in rests)} END" if rests else "l"
+    if lines.pairs:
+        # The first key may stand right behind syslog's priority.
+        bare = f"CASE WHEN starts_with({rest}, '<') THEN substr({rest}, strpos({rest}, '>') + 1) ELSE {rest} END"
+        rest = f"{text(lines.pairs.separator)} || {bare}"
+    inner = f"SELECT *, {rest} AS rest FROM (SELECT *, {which} AS which FROM ({found}))"
+    return f"{inner} WHERE NOT {is_header(columns)}" if columns and columns.header else inner
+
+
+def _extract(column: str, pattern: str, groups: Sequence[str], contains: str) -> str:
+    """The whole match is a group of its own, since a group that does not take part is empty."""
+    wanted = "[" + ", ".join(map(text, ("_", *groups))) + "]"
+    call = f"regexp_extract(l, {text(f'(?P<_>{pattern})')}, {wanted})"
+    return (f"CASE WHEN contains(l, {text(contains)}) THEN {call} END" if contains else call) + f" AS {column}"
+
+
+def is_header(columns: Columns) -> str:
+    """Whether a line names columns, as an SQL condition."""
+    mark = columns.separator
+    framed = f"{text(mark)} || l || {text(mark)}"
+    return "(" + " OR ".join(f"contains({framed}, {text(mark + word + mark)})" for word in columns.header) + ")"
+
+
+def _parts(columns: Columns) -> str:
+    """The values of a line. Quotes are rare, and looked for only where there are some."""
+    mark = text(columns.separator)
+    if columns.separator == " ":
+        return "regexp_split_to_array(trim(rest), ' +')"
+    quoted = text(f'("(?:[^"]|"")*"|[^{columns.separator}]*){columns.separator}')
+    return (f"CASE WHEN contains(rest, '\"') THEN list_transform(regexp_extract_all(rest || {mark}, {quoted}, 1), "
+            f"lambda x: trim(x, '\"')) ELSE string_split(rest, {mark}) END")
+
+
+def _taken(path: str, lines: Lines, columns: Columns | None) -> str:
+    """The SQL of one raw path."""
+    if lines.head and path in lines.head.groups:
+        return f"nullif(head.{name(path)}, '')"
+    branches = [f"WHEN {i} THEN {text(p.sets[path]) if path in p.sets else f'p{i}.{name(path)}'}"
+                for i, p in enumerate(lines.patterns) if path in p.groups or path in p.sets]
+    if branches:
+        pair = f" ELSE {_pair(path, lines.pairs)}" if lines.pairs else ""
+        return f"nullif(CASE which {' '.join(branches)}{pair} END, '')"
+    if lines.pairs:
+        return _pair(path, lines.pairs)
+    if columns and path in columns.names:
+        return f"nullif(trim(parts[{columns.names.index(path) + 1}]), '')"
+    return "CAST(NULL AS VARCHAR)"
+
+
+def _pair(key: str, pairs: Pairs) -> str:
+    """The value behind the first `key=`: to the closing quote, or to the separator."""
+    after = f"split_part(rest, {text(pairs.separator + key + pairs.equals)}, 2)"
+    return (f"nullif(CASE WHEN starts_with({after}, '{_QUOTE}') THEN split_part({after}, '{_QUOTE}', 2) "
+            f"ELSE trim(split_part({after}, {text(pairs.separator)}, 1)) END, '')")
+
+
+def _line_fault(lines: Lines, columns: Columns | None) -> str:
+    faults = [f"WHEN regexp_matches(l, {text(pattern)}) THEN 'passed'" for pattern in lines.ignore]
+    if lines.patterns:
+        faults.append(f"WHEN which IS NULL THEN {_stranger(lines)}")
+    if columns:
+        least = columns.least if not columns.header else len(columns.names)
+        faults.append(f"WHEN len(parts) < {least} THEN 'ragged'")
+        faults += [f"WHEN len(parts) > {len(columns.names)} THEN 'ragged'"] if columns.header else []
+    return f"CASE {' '.join(faults)} ELSE '' END" if faults else "''"
+
+
+def _stranger(lines: Lines) -> str:
+    """What a line is from which nothing can be read: damaged, or another program's."""
+    if not lines.marks:
+        return "'unreadable'"
+    marked = " OR ".join(f"contains(l, {text(mark)})" for mark in lines.marks)
+    return f"CASE WHEN {marked} THEN 'unreadable' ELSE 'passed' END"
+
+
+# ---------------------------------------------------------------- JSON
+
+IS_OBJECT = "coalesce(json_valid(l), false) AND starts_with(ltrim(l), '{')"
+
+
+def leaves_as_text(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The structure that json_transform wants."""
+    return {key: "VARCHAR" if child is None else leaves_as_text(child) for key, child in node.items()}
+
+
+def transformed(value: str, paths: Sequence[str]) -> str:
+    """JSON text as a struct with a field for each raw path."""
+    return f"json_transform({value}, {text(json.dumps(leaves_as_text(tree(paths))))})"
+
+
+def json_fault(source: Source) -> str:
+    """A line that is no JSON object, or one of quite another kind, leaves everything empty."""
+    columns = dict.fromkeys(p.partition("/")[0] for p in source.raw_paths())
+    return f"CASE WHEN {' AND '.join(f'{name(c)} IS NULL' for c in columns)} THEN 'unreadable' ELSE '' END"
+
+
+def plain_json(source: Source, base: str, also: Sequence[str] = ()) -> str:
+    """JSON objects as raw columns, all of them text."""
+    values = f"unnest({transformed(f'CASE WHEN {IS_OBJECT} THEN l END', source.raw_paths())})"
+    parsed = f"SELECT {', '.join([*also, values])} FROM ({base})"
+    return f'SELECT *, {json_fault(source)} AS "#fault" FROM ({parsed})'
+
+
+def unfolded(source: Source, base: str, also: Sequence[str] = ()) -> str:
+    """Records that hold many flows, as one row for each flow.
+
+    A record that holds none is a flow itself where flows are JSON, and else of another kind.
+    """
+    kept = "".join(f"{a}, " for a in also)
+    items = (f"SELECT {kept}unnest({_items(source.unfold)}) AS item, l FROM ({base}) WHERE {IS_OBJECT} "
+             f"UNION ALL SELECT {kept}NULL, l FROM ({base}) WHERE NOT ({IS_OBJECT})")
+    flows = f"SELECT {kept}item, unnest({_flows(source.unfold)}) AS one FROM ({items})"
+    outer = [p for p in source.raw_paths() if p.startswith(OUTER)]
+    inner = [p for p in source.raw_paths() if not p.startswith(OUTER)]
+    around = [f"{transformed('item', [p.removeprefix(OUTER) for p in outer])} AS \"..\""] if outer else []
+    is_json = any(u.columns is None for u in source.unfold)
+    values = [f"unnest({transformed('one.flow', inner)})"] if is_json else [
+        f"{_set(_value(p, source.unfold), source)} AS {name(p)}" for p in inner]
+    fault = "CASE WHEN item IS NULL THEN 'unreadable' WHEN one.flow IS NULL THEN 'passed' " + " ".join(
+        f"WHEN one.kind = {k} AND len(one.parts) < {u.columns.least} THEN 'ragged'"
+        for k, u in enumerate(source.unfold) if u.columns) + " ELSE '' END"
+    return f"SELECT {', '.join([*also, *values, *around])}, {fault} AS \"#fault\" FROM ({flows})"
+
+
+def _json_path(path: str) -> str:
+    steps = path.split("/")
+    return "$" + "".join("[*]" if s == "*" else f"[{s}]" if s.isdigit() else f'."{s}"' for s in steps if s)
+
+
+def _items(unfold: Sequence[Unfold]) -> str:
+    """The records of a document; a document that holds none is a record itself."""
+    found = [f"json_extract(l, {text(_json_path(u.items))})" for u in unfold if u.items]
+    paths = list(dict.fromkeys(found))
+    whole = "[CAST(l AS JSON)]"
+    return whole if not paths else f"coalesce(nullif({' || '.join(f'coalesce({p}, [])' for p in paths)}, []), {whole})"
+
+
+def _flows(unfold: Sequence[Unfold]) -> str:
+    """A list of (kind, flow, parts) for one record; kind is the place in `unfold`."""
+    lists = []
+    for kind, u in enumerate(unfold):
+        found = f"coalesce(json_extract_string(item, {text(_json_path(u.flows))}), [])"
+        parts = f"string_split(x, {text(u.columns.separator)})" if u.columns else "CAST(NULL AS VARCHAR[])"
+        lists.append(f"list_transform({found}, lambda x: {{'kind': {kind}, 'flow': x, 'parts': {parts}}})")
+    itself = "CAST(item AS VARCHAR)" if any(u.columns is None for u in unfold) else "CAST(NULL AS VARCHAR)"
+    alone = f"[{{'kind': -1, 'flow': {itself}, 'parts': CAST(NULL AS VARCHAR[])}}]"
+    return f"coalesce(nullif({' || '.join(lists)}, []), {alone})"
+
+
+def _value(path: str, unfold: Sequence[Unfold]) -> str:
+    branches = [f"WHEN {k} THEN one.parts[{u.columns.names.index(path) + 1}]"
+                for k, u in enumerate(unfold) if u.columns and path in u.columns.names]
+    return f"nullif(trim(CASE one.kind {' '.join(branches)} END), '')" if branches else "CAST(NULL AS VARCHAR)"

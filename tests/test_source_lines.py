@@ -1,0 +1,233 @@
+"""Log lines, documents and tables of other people's making: damaged, mixed, dated badly. Nothing is lost in silence.
+
+The fuzz takes every source's sample, damages it at random and demands that each line is accounted for. Ten rounds a
+source here; EWDETECT_FUZZ=500 makes it as many as one has time for.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from ewdetect.engine import Engine, ReadReport
+from ewdetect.flows import Source
+from ewdetect.flows.files import Container, inspect
+from ewdetect.problems import Rejected
+from tests.samples import samples
+from tests.world import ROOT, fields, network, orientation, source
+
+MAPPINGS = ROOT / "mappings"
+EMPTY = "name: n\nnetworks: []\n"
+ROUNDS = int(os.environ.get("EWDETECT_FUZZ", "10"))
+
+
+def read(name: str, path: Path, until: int | None = None) -> tuple[ReadReport, list[dict[str, Any]]]:
+    with Engine(fields(), orientation()) as engine:
+        report = engine.read(source(name), [str(path)], network(EMPTY), fields(), until)
+        assert report.read == report.kept + report.joined + report.passed + sum(report.dropped.values())
+        return report, engine.flows()
+
+
+def written(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def asa(stamp: str, number: int = 1) -> str:
+    deny = f"Deny tcp src o:10.0.0.1/{number} dst i:10.0.0.2/22"
+    return f'<164>{stamp} fw-01 : %ASA-4-106023: {deny} by access-group "x"\n'
+
+
+def year_and_day(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d")
+
+
+JANUARY_2 = 1_767_312_000_000_000       # 2026-01-02
+
+
+@pytest.mark.parametrize(("stamp", "day"), [
+    ("Dec 31 23:59:59", "2025-12-31"), ("Jan  1 00:00:00", "2026-01-01"), ("Jan  2 12:00:00", "2026-01-02"),
+    ("Jan  4 00:00:00", "2025-01-04"), ("Feb 29 10:00:00", "2025-02-28")])
+def test_a_time_without_a_year_is_the_last_one_before_the_end(tmp_path: Path, stamp: str, day: str) -> None:
+    report, [flow] = read("cisco_asa", written(tmp_path / "a.log", asa(stamp)), JANUARY_2)
+    assert year_and_day(flow["event.start"]) == day and report.repaired == {"year": 1}
+
+
+def test_other_lines_tell_the_year(tmp_path: Path) -> None:
+    text = asa("Dec 31 23:59:59", 1) + asa("Jan  1 00:00:01", 2) + asa("Jan 01 2020 00:00:02", 3)
+    _, flows = read("cisco_asa", written(tmp_path / "a.log", text))
+    assert [year_and_day(f["event.start"]) for f in flows] == ["2019-12-31", "2020-01-01", "2020-01-01"]
+
+
+def test_the_date_of_the_file_tells_the_year(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.log", asa("Dec 31 23:59:59"))
+    os.utime(path, (1_577_923_200, 1_577_923_200))      # 2020-01-02
+    assert year_and_day(read("cisco_asa", path)[1][0]["event.start"]) == "2019-12-31"
+
+
+def test_clocks_may_jump(tmp_path: Path) -> None:
+    text = "".join(asa(f"Jan 15 {year} 10:00:00", n) for n, year in enumerate((2026, 2005, 2038)))
+    assert [year_and_day(f["event.start"])[:4] for f in read("cisco_asa", written(tmp_path / "a.log", text))[1]] == [
+        "2005", "2026", "2038"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("begin", ["", "\ufeff"])
+@pytest.mark.parametrize("name", ["cisco_asa", "fortinet_fortigate", "palo_alto", "aws_vpc_flow", "netflow",
+                                  "sysmon_3"])
+def test_line_ends_and_byte_order_marks(tmp_path: Path, name: str, begin: str, end: str) -> None:
+    sample = next(raw for n, raw in samples() if n == name).read_text()
+    changed = written(tmp_path / "a.log", begin + sample.replace("\n", end))
+    plain = written(tmp_path / "b.log", sample)
+    until = JANUARY_2 + 20 * 86_400_000_000
+    assert read(name, changed, until)[1] == read(name, plain, until)[1]
+
+
+def test_bytes_that_are_no_text_spoil_no_other_line(tmp_path: Path) -> None:
+    bad = asa("Jan 15 2026 10:00:00").encode().replace(b"fw-01", b"fw-\xff\xfe")
+    report, flows = read("cisco_asa", written(tmp_path / "a.log", asa("Jan 15 2026 10:00:01", 2).encode() + bad))
+    assert (report.kept, len(flows)) == (2, 2)
+
+
+def test_a_line_of_a_megabyte(tmp_path: Path) -> None:
+    long = asa("Jan 15 2026 10:00:00").rstrip() + "x" * 1_000_000 + "\n" + "y" * 1_000_000 + "\n"
+    report, _ = read("cisco_asa", written(tmp_path / "a.log", long + asa("Jan 15 2026 10:00:01", 2)))
+    assert (report.kept, report.passed) == (2, 1)
+
+
+def test_a_line_beyond_every_buffer_is_counted(tmp_path: Path) -> None:
+    long = "z" * 5_000_000 + "\n"
+    report, flows = read("cisco_asa", written(tmp_path / "a.log", asa("Jan 15 2026 10:00:00") + long + asa(
+        "Jan 15 2026 10:00:01", 2)))
+    assert len(flows) == 2 and report.read == 3
+
+
+HEAD = ("version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action "
+        "log-status")
+AWS = "eni-1 10.0.0.1 10.0.0.2 50000 445 6 5 500 1768471200 1768471230 ACCEPT OK"
+
+
+def test_fields_come_in_the_order_that_the_header_names(tmp_path: Path) -> None:
+    text = ("action dstport srcport start end protocol pkt-dstaddr dstaddr srcaddr bytes\n"
+            "ACCEPT 445 50000 1768471200 1768471230 6 10.9.9.9 10.0.0.2 10.0.0.1 77\n")
+    [flow] = read("aws_vpc_flow", written(tmp_path / "a.log", text))[1]
+    assert (flow["source.ip"], flow["destination.port"], flow["source.bytes"]) == ("10.0.0.1", 445, 77)
+    assert flow["destination.nat.ip"] == "10.9.9.9"
+
+
+def test_a_header_that_changes_halfway_is_refused_with_its_line(tmp_path: Path) -> None:
+    row = f"2 1 {AWS}"
+    text = "\n".join([HEAD, row, HEAD, row, HEAD.replace("srcaddr dstaddr", "dstaddr srcaddr"), row]) + "\n"
+    with pytest.raises(Rejected) as refused:
+        read("aws_vpc_flow", written(tmp_path / "a.log", text))
+    [problem] = refused.value.problems
+    assert problem.code == "flows/changed-header" and problem.location and problem.location.line == 5
+
+
+def test_a_header_that_is_repeated_is_no_record(tmp_path: Path) -> None:
+    report, _ = read("aws_vpc_flow", written(tmp_path / "a.log", "\n".join([HEAD, f"2 1 {AWS}", HEAD]) + "\n"))
+    assert (report.read, report.kept) == (1, 1)
+
+
+def parquet(path: Path, row: str) -> Path:
+    duckdb.execute(f"COPY (SELECT {row}) TO '{path}' (FORMAT parquet)")
+    return path
+
+
+def test_parquet_with_the_sources_own_columns(tmp_path: Path) -> None:
+    row = """5 AS version, 'eni-1' AS interface_id, '10.0.0.1' AS srcaddr, '10.0.0.2' AS dstaddr, 50000 AS srcport,
+             445 AS dstport, 6 AS protocol, 5::BIGINT AS packets, 500::BIGINT AS bytes, 1768471200::BIGINT AS start,
+             1768471230::BIGINT AS "end", 'ACCEPT' AS action, 'OK' AS log_status, 2 AS tcp_flags"""
+    [flow] = read("aws_vpc_flow", parquet(tmp_path / "a.parquet", row))[1]
+    assert (flow["flow.outcome"], flow["source.bytes"], flow["observer.name"]) == ("failed", 500, "eni-1")
+
+
+def test_nested_parquet(tmp_path: Path) -> None:
+    row = """4001 AS class_uid, 2 AS activity_id, 1768471200000::BIGINT AS start_time,
+             {'ip': '10.0.0.1', 'port': 50000} AS src_endpoint, {'ip': '10.0.0.2', 'port': 445} AS dst_endpoint,
+             {'protocol_num': 6} AS connection_info, {'bytes_out': 7, 'bytes_in': 9, 'packets_in': 1} AS traffic"""
+    [flow] = read("ocsf_4001", parquet(tmp_path / "a.parquet", row))[1]
+    assert (flow["destination.port"], flow["destination.bytes"], flow["flow.outcome"]) == (445, 9, "established")
+
+
+def test_a_list_of_records_is_read_like_lines(tmp_path: Path) -> None:
+    """What `gcloud logging read --format json` prints; with damage inside the whole document cannot be read."""
+    records = [json.loads(line) for line in (MAPPINGS / "gcp_vpc_flow" / "sample.jsonl").read_text().splitlines()[:11]]
+    lined = read("gcp_vpc_flow", written(tmp_path / "a.json", "".join(json.dumps(r) + "\n" for r in records)))[1]
+    listed = written(tmp_path / "b.json", json.dumps(records, indent=2))
+    assert read("gcp_vpc_flow", listed)[1] == lined
+    with pytest.raises(Rejected):
+        read("gcp_vpc_flow", written(tmp_path / "c.json", json.dumps(records, indent=2)[:-50]))
+
+
+def test_a_document_of_many_flows_may_be_laid_out_and_packed(tmp_path: Path) -> None:
+    record = json.loads((MAPPINGS / "azure_flow" / "sample.jsonl").read_text().splitlines()[0])
+    lined = read("azure_flow", written(tmp_path / "a.json", json.dumps({"records": [record]}) + "\n"))[1]
+    packed = tmp_path / "PT1H.json.gz"
+    packed.write_bytes(gzip.compress(json.dumps({"records": [record]}, indent=1).encode()))
+    assert len(lined) == 4 and read("azure_flow", packed)[1] == lined
+
+
+def test_fields_missing_and_an_unknown_version(tmp_path: Path) -> None:
+    lines = (MAPPINGS / "palo_alto" / "sample.log").read_text().splitlines(keepends=True)
+    shorter = lines[1].rpartition(",tcp-fin")[0] + "\n"
+    longer = lines[1].rstrip() + ",new,columns,of,a,later,version\n"
+    report, [flow] = read("palo_alto", written(tmp_path / "a.log", shorter + longer))
+    assert report.dropped == {"ragged": 1} and flow["source.bytes"] == 2400
+
+
+SPOILERS = (b'"', b"\\", b"\x00", b"\xff", b"{", b"[", b",", b"'", b"\t", b"=", b"9" * 40)
+
+
+def damaged(text: bytes, chance: random.Random) -> bytes:
+    """One to six edits: bytes changed, cut out, doubled; lines exchanged."""
+    data = bytearray(text)
+    for _ in range(chance.randint(1, 6)):
+        at = chance.randrange(len(data))
+        match chance.randrange(5):
+            case 0:
+                data[at] = chance.randrange(256)
+            case 1:
+                del data[at:at + chance.randint(1, 40)]
+            case 2:
+                data[at:at] = data[at:at + chance.randint(1, 80)]
+            case 3:
+                data[at:at] = chance.choice(SPOILERS)
+            case _:
+                lines = bytes(data).split(b"\n")
+                chance.shuffle(lines)
+                data = bytearray(b"\n".join(lines))
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("name", "raw"), list(samples()))
+def test_damage_is_counted_and_never_lost(tmp_path: Path, name: str, raw: Path) -> None:
+    """No crash, and for formats of lines as many records as lines that are not blank."""
+    for number in range(ROUNDS):
+        path = written(tmp_path / f"{number}.log", damaged(raw.read_bytes(), random.Random(number)))
+        try:
+            report, _ = read(name, path)
+        except Rejected as rejected:
+            codes = {p.code for p in rejected.problems}
+        else:
+            codes = set()
+        assert codes <= {"flows/wrong-source", "flows/changed-header"}
+        if not codes and is_of_lines(source(name), path):
+            lines = [line for line in path.read_bytes().replace(b"\r", b"\n").split(b"\n") if line.strip(b"\t ")]
+            assert report.read == len(lines), number
+
+
+def is_of_lines(telemetry: Source, path: Path) -> bool:
+    """Whether a line is a record: no header, no record of many flows, no document."""
+    columns = telemetry.lines.columns if telemetry.lines else None
+    headed = columns is not None and bool(columns.header)
+    kind = inspect(str(path), "", telemetry).container
+    return not telemetry.unfold and not headed and kind in (Container.NDJSON, Container.CSV)

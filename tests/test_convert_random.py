@@ -29,6 +29,7 @@ from tests.convert_world import (
     converted,
     document,
     fields,
+    flow_part,
     office,
     pack,
     raw_flows,
@@ -149,7 +150,8 @@ def expected(asked: Rule, name: str) -> set[int]:
 
 def found(asked: Rule, name: str, dialect: str, context: str) -> set[int]:
     """The flows whose documents the converted query matches. Raises Rejected."""
-    query = getattr(siem_readers, dialect)(converted(asked, dialect, source_name=name, context=context).text)
+    text = converted(asked, dialect, source_name=name, context=context).text
+    query = getattr(siem_readers, dialect)(flow_part(text, dialect))
     return {n for n, (raw, flow) in enumerate(zip(*world(name), strict=True))
             if query(document(name, raw, flow, DIALECTS[dialect], context == "enriched"))}
 

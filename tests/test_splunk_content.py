@@ -38,11 +38,23 @@ MARKERS = {"action.ewdetect.rule_id", "action.ewdetect.rule", "action.ewdetect.f
 BOOLEANS = re.compile(r"disabled|enableSched|is_visible|realtime_schedule|alert\.(suppress|track|digest_mode)|"
                       r"action\.\w+|.*\.enabled|dispatch\.allow_partial_results")
 JSON = re.compile(r".*(_risk|_entities|annotations|metadata|drilldown_searches)")
-RULES = pack().alerting()
 
 
 def resolved(asked: Rule) -> ResolvedRule:
     return resolve_rule(asked, pack(), source("suricata_eve"), office())
+
+
+def _converts(asked: Rule) -> bool:
+    """Whether there is a saved search: Suricata does not tell every outcome, and a title may be too long."""
+    splunk = backend("splunk")
+    try:
+        splunk.content(resolved(asked), convert_rule(resolved(asked), splunk, "enriched"))
+    except Rejected:
+        return False
+    return True
+
+
+RULES = [asked for asked in pack().alerting() if _converts(asked)]
 
 
 @cache
@@ -112,7 +124,7 @@ def test_runs_follow_each_other_in_one_period(period: int) -> None:
 
 
 def test_searches_are_spread() -> None:
-    assert len({keys(r.name)["cron_schedule"] for r in RULES}) > len(RULES) // 3
+    assert {int(re.split(r"[-/ ]", keys(r.name)["cron_schedule"])[0]) for r in RULES} >= {1, 2, 3, 4}
 
 
 def test_a_long_title_is_refused() -> None:

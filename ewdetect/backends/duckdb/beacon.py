@@ -1,0 +1,75 @@
+"""Regular connections: the score of a group's window at each of its instants.
+
+What a window holds is counted first. The quartiles and deviations, which cost far more, are taken only where number and
+duration allow a beacon: elsewhere the frame of the window function is narrowed to the row itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ewdetect.backends.duckdb.parts import all_inputs, by, comma, episodes, evidence_of, keys_of, scratch
+from ewdetect.plan import Beacon
+
+# Below this the quartiles lie too close together for a skewness to mean anything, as in RITA: 10 s and 10 bytes.
+_SECONDS, _BYTES = 10_000_000, 10
+
+
+def beacon(stage: Beacon, windows: frozenset[str]) -> tuple[str, ...]:
+    """One hit for each unbroken run of instants at which the condition holds."""
+    keys = keys_of(stage.keys)
+    base, = stage.inputs
+    rows = all_inputs(stage, stage.keys, {base: (stage.size,)})
+    group = ", ".join(keys)
+    # A group that has too few instants over all time has too few in every window.
+    enough = (f"SELECT * FROM ({rows}) SEMI JOIN (SELECT {group} FROM ({rows}) GROUP BY {group} "
+              f"HAVING count(*) >= {stage.minimum} AND max(t) - min(t) >= {stage.lasting}) USING ({group})")
+    return (
+        f"CREATE OR REPLACE TEMP TABLE {scratch(stage)} AS {enough}",
+        episodes(stage, keys, _scored(stage, keys), f"able AND value >= {stage.score}", "true"),
+        evidence_of(stage, keys, windows),
+        f"DROP TABLE {scratch(stage)}",
+    )
+
+
+def _scored(stage: Beacon, keys: Sequence[str]) -> str:
+    """Every instant of every group: whether a beacon is possible there (`able`), and the score (`value`)."""
+    on = ", ".join([*keys, "t"])
+    instants = f"WITH instants AS MATERIALIZED ({_instants(stage, keys)})"
+    # An interval lies in the window with both its ends, so the frame goes by where it begins.
+    begin = f"CASE WHEN able THEN {stage.timespan - 1} - (t - earlier) ELSE 0 END"
+    gaps = (f"SELECT {on}, able, quantile_cont(gap, [0.25, 0.5, 0.75]) OVER w AS gap, mad(gap) OVER w AS gap_mad "
+            f"FROM (SELECT *, CASE WHEN t - earlier < {stage.timespan} THEN t - earlier END AS gap FROM instants "
+            f"WHERE earlier IS NOT NULL) WINDOW w AS ({by(keys)}ORDER BY earlier RANGE BETWEEN {begin} PRECEDING "
+            "AND CURRENT ROW)")
+    width = f"CASE WHEN able THEN {stage.timespan - 1} ELSE 0 END"
+    sizes = (f"SELECT DISTINCT {on}, size, size_mad FROM (SELECT {on}, able, "
+             f"quantile_cont(v0, [0.25, 0.5, 0.75]) OVER w AS size, mad(v0) OVER w AS size_mad "
+             f"FROM {scratch(stage)} JOIN instants USING ({on}) WINDOW w AS ({by(keys)}ORDER BY t RANGE BETWEEN "
+             f"{width} PRECEDING AND CURRENT ROW)) WHERE able")
+    parts = [_symmetry("gap", _SECONDS), _steadiness("gap"), _symmetry("size", _BYTES), _steadiness("size")]
+    return (f"{instants} SELECT {comma(keys)}t, able, round(({' + '.join(parts)}) / 4, 3) AS value "
+            f"FROM ({gaps}) LEFT JOIN ({sizes}) USING ({on})")
+
+
+def _instants(stage: Beacon, keys: Sequence[str]) -> str:
+    """One row for each instant of a group, with the instant before it."""
+    each = ", ".join([*keys, "t"])
+    counted = (f"SELECT *, count(*) OVER w AS n, min(t) OVER w AS first FROM (SELECT DISTINCT {each} "
+               f"FROM {scratch(stage)}) WINDOW w AS ({by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan - 1} PRECEDING "
+               "AND CURRENT ROW)")
+    most = "" if stage.maximum is None else f" AND n <= {stage.maximum}"
+    return (f"SELECT {each}, lag(t) OVER ({by(keys)}ORDER BY t) AS earlier, "
+            f"n >= {stage.minimum}{most} AND t - first >= {stage.lasting} AS able FROM ({counted})")
+
+
+def _symmetry(name: str, least: int) -> str:
+    """One minus Bowley's skewness without its sign; one where the quartiles tell nothing."""
+    low, middle, high = (f"{name}[{n}]" for n in (1, 2, 3))
+    return (f"CASE WHEN {high} - {low} >= {least} AND {middle} <> {low} AND {middle} <> {high} "
+            f"THEN 1 - abs(({low} + {high} - 2 * {middle}) / ({high} - {low})) ELSE 1 END")
+
+
+def _steadiness(name: str) -> str:
+    """How small the median absolute deviation is beside the median."""
+    return f"CASE WHEN {name}[2] >= 1 THEN greatest(({name}[2] - {name}_mad) / {name}[2], 0) ELSE 0 END"

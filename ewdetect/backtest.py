@@ -9,7 +9,7 @@ from dataclasses import fields as parts_of
 from ewdetect.engine import Engine, ReadReport, Settings
 from ewdetect.flows import Orientation, Source
 from ewdetect.load import items
-from ewdetect.model import Alert, Field, Pack, Rule
+from ewdetect.model import Alert, Field, Kind, Pack, Rule
 from ewdetect.network import Network
 from ewdetect.plan import fields_used
 from ewdetect.problems import Problem, Rejected, suggest
@@ -76,7 +76,8 @@ def lack(resolved: ResolvedRule, source: Source, fields: Mapping[str, Field]) ->
     """
     declared = [name for part in resolved.parts for name in (part.meta.get("needs") or {}).get("telemetry", ())]
     needed = declared or sorted(fields_used(resolved))
-    return "; ".join(dict.fromkeys([*_unfilled(needed, source, fields), *_untold(resolved, source)]))
+    return "; ".join(dict.fromkeys([*_unfilled(needed, source, fields), *_untold(resolved, source),
+                                    *_untimed(resolved, source)]))
 
 
 def _unfilled(needed: Sequence[str], source: Source, fields: Mapping[str, Field]) -> Iterator[str]:
@@ -101,6 +102,15 @@ def _untold(resolved: ResolvedRule, source: Source) -> Iterator[str]:
                 continue
             if asked and not asked & set(source.traits.outcomes):
                 yield f"{source.name} cannot tell whether a connection was {' or '.join(sorted(asked))}"
+
+
+def _untimed(resolved: ResolvedRule, source: Source) -> Iterator[str]:
+    """A beacon is in the intervals, and sampled or aggregated telemetry has others than the traffic."""
+    if any(part.kind is Kind.BEACON for part in resolved.parts):
+        if source.traits.sampled:
+            yield f"{source.name} is sampled, which destroys the intervals between connections"
+        if source.traits.timing != "exact":
+            yield f"{source.name} has {source.traits.timing} times, which destroy the intervals between connections"
 
 
 def _by_time(alert: Alert) -> tuple[int, str, str]:

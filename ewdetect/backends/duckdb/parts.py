@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ewdetect.flows.sql import name
-from ewdetect.plan import Beacon, Deviation, Key, Steps, Window
+from ewdetect.plan import Beacon, Deviation, FirstSeen, Key, Steps, Window
 
 Grouped = Window | Steps | Deviation | Beacon
 
@@ -23,8 +23,8 @@ def evidence(stage: str) -> str:
     return name(f"{stage} evidence")
 
 
-def scratch(stage: Grouped) -> str:
-    """The scratch table with the rows that a window looks at."""
+def scratch(stage: Grouped | FirstSeen) -> str:
+    """The scratch table with the rows that a stage looks at."""
     return name(f"{stage.name} rows")
 
 

@@ -173,7 +173,7 @@ def _any(texts: Iterable[str]) -> str:
 def _correlated(resolved: ResolvedRule, stages: Sequence[Stage], tags: Mapping[str, str], setting: Setting) -> Commands:
     """Each inner correlation beside the events, then the last one alone."""
     reader = Reader(resolved, setting)
-    upper = [stage for stage in stages if not isinstance(stage, Selection)]
+    upper = [stage for stage in stages if isinstance(stage, Window | Steps)]
     commands: Commands = []
     for stage in upper:
         inputs = _inputs(stage, stages, tags, reader)

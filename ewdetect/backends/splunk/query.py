@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ewdetect.backends import predicate
+from ewdetect.backends import predicate, types
 from ewdetect.backends.base import Query, chosen, no_rule_form
 from ewdetect.backends.splunk import correlation
 from ewdetect.backends.splunk.spl import SplPrinter
@@ -22,6 +22,7 @@ class SplunkBackend:
     cannot: Mapping[str, str] = MappingProxyType({
         **predicate.CANNOT,
         **correlation.CANNOT,
+        **types.CANNOT,
         "fieldref": "`search` cannot compare two fields",
         "literal asterisk": "`search` takes every `*` as a wildcard and has no escape for it",
         "single wildcard": "`search` has no wildcard for one character",
@@ -30,6 +31,7 @@ class SplunkBackend:
 
     def render(self, resolved: ResolvedRule, context: str, dialect: str | None) -> Query:
         """The query of a resolved rule. Raises Rejected."""
+        types.refuse_types(resolved, self.name, self.cannot)
         target = self.target(chosen(dialect, self.dialects, "dialect"))
         if resolved.rule.kind is Kind.EVENT:
             return predicate.render(resolved, context, target)

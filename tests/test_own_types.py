@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -12,14 +13,15 @@ from hypothesis import strategies as st
 
 from tests.world import DAY, alerts, correlation, event_rule, flow, own_rule
 
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SECOND = 1_000_000
 
 Flow = Mapping[str, Any]
 BASE = event_rule("base", {"network.transport": "tcp"})
 
 # Whole seconds, so that ties, exact edges and gaps of exactly a span are common; one microsecond off as well.
-TIMES = st.builds(lambda second, off: abs(second + off / 1_000_000), st.integers(0, 60), st.sampled_from([0, 0, 0, -1, 1]))
+TIMES = st.builds(lambda second, off: abs(second + off / 1_000_000), st.integers(0, 60),
+                  st.sampled_from([0, 0, 0, -1, 1]))
 SOURCES = st.sampled_from(["10.10.0.1", "10.10.0.2", "fd00:10::1"])
 DESTINATIONS = st.sampled_from(["10.30.0.1", "10.30.0.2", "fd00:30::4"])
 ROWS = st.lists(st.fixed_dictionaries({
@@ -55,6 +57,13 @@ def found(flows: Sequence[Flow], documents: Sequence[Mapping[str, Any]], rule: s
 # ---------------------------------------------------------------- first seen
 
 PAIR = ("source.ip", "destination.port")
+# Few combinations and a coarse grid, so that a combination often comes back exactly a span later.
+COMINGS = st.lists(st.fixed_dictionaries({
+    "at": st.builds(lambda second, off: abs(second + off / 1_000_000), st.integers(0, 30),
+                    st.sampled_from([0, 0, 0, 0, 0, -1, 1])),
+    "source": st.sampled_from(["10.10.0.1", "fd00:10::1"]), "destination": DESTINATIONS,
+    "port": st.sampled_from([22, 22, 445, None]), "bytes": st.just(1),
+    "transport": st.sampled_from(["tcp", "tcp", "tcp", "udp"])}), min_size=4, max_size=20)
 
 
 def new_instants(flows: Sequence[Flow], history: int, warm_up: int, age: int | None) -> Iterator[tuple[Any, int]]:
@@ -70,11 +79,11 @@ def new_instants(flows: Sequence[Flow], history: int, warm_up: int, age: int | N
                 yield key, t
 
 
-SPANS = st.sampled_from([1, 5, 10, 20])
+SPANS = st.sampled_from([5, 10])
 
 
 @SETTINGS
-@given(ROWS, SPANS, st.sampled_from([None, 1, 5]), st.sampled_from([None, 2, 4]))
+@given(COMINGS, SPANS, st.sampled_from([None, 1, 5]), st.sampled_from([None, 2, 4]))
 def test_first_seen(rows: list[Any], history: int, warm_up: int | None, age: int | None) -> None:
     flows = made(rows)
     warm = history if warm_up is None else warm_up
@@ -88,7 +97,7 @@ def test_first_seen(rows: list[Any], history: int, warm_up: int | None, age: int
 
 
 @SETTINGS
-@given(ROWS, st.sampled_from([5, 10, 20]), st.sampled_from([None, 1, 3]), st.sampled_from([1, 2]))
+@given(COMINGS, st.sampled_from([5, 10]), st.sampled_from([None, 1, 3]), st.sampled_from([1, 2]))
 def test_first_seen_is_counted_by_a_correlation(rows: list[Any], history: int, fresh: int | None, least: int) -> None:
     """Its events are flows with all their fields: those of new instants, and for `fresh` those that follow."""
     flows = made(rows)
@@ -147,7 +156,7 @@ def joined(found: dict[int, Any]) -> Iterator[list[Any]]:
     """Runs of adjacent buckets."""
     run: list[Any] = []
     for n in sorted(found):
-        if run and found[n - 1:n] if False else run and run[-1][0] == n - 1:
+        if run and run[-1][0] == n - 1:
             run.append((n, found[n]))
         else:
             if run:
@@ -254,7 +263,7 @@ def regularity(values: Sequence[float], least: float) -> float:
 
 def score(inside: Sequence[Flow]) -> float:
     times = sorted({f["event.start"] for f in inside})
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(times)]
     total = regularity(gaps, 10 * SECOND) + regularity([f["source.bytes"] for f in inside], 10)
     return int(total / 4 * 1000 + 0.5) / 1000
 

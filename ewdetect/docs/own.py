@@ -33,8 +33,8 @@ def own_block(rule: Rule) -> str:
 
 
 def _first_seen(says: Mapping[str, Any]) -> str:
-    text = (f"Alerts on a flow of {code([says['rule']])} whose {code(says['fields'], ' and ')} did not occur together for "
-            f"{says['history']}. Silent until the data covers {says.get('warm-up', says['history'])}.")
+    text = (f"Alerts on a flow of {code([says['rule']])} whose {code(says['fields'], ' and ')} did not occur together "
+            f"for {says['history']}. Silent until the data covers {says.get('warm-up', says['history'])}.")
     if aged := says.get("aged"):
         text += f" {code(aged['fields'], ' and ')} must have been seen {aged['for']} before or earlier."
     if "fresh" in says:

@@ -1,8 +1,8 @@
 """A measure of each bucket against the group's own past.
 
-Buckets are numbered from 1970. A bucket's past is a list: the values of earlier buckets of its season, with a zero for
-each in which nothing happened. Flows are looked at twice: to sum up buckets, and, in the few that stand out, to find the
-instant at which they do.
+Buckets are numbered from 1970. A bucket's past is a list: the values of earlier buckets of its season, with a zero
+for each in which nothing happened. Flows are looked at twice: to sum up buckets, and, in the few that stand out, to
+find the instant at which they do.
 """
 
 from __future__ import annotations
@@ -54,15 +54,16 @@ def _runs(stage: Deviation, keys: Sequence[str], totals: str) -> str:
     past = (f"coalesce(list(value) FILTER (WHERE n >= born) OVER (PARTITION BY {group}, n % {season} ORDER BY n "
             f"RANGE BETWEEN {back} PRECEDING AND 1 PRECEDING), [])")
     number = f"greatest(least({back}, n - born) // {season}, 0)"
-    judged = (f"SELECT {comma(keys)}n, value, list_aggregate(past, 'median') AS middle, list_aggregate(past, 'mad') AS mad "
-              f"FROM (SELECT {comma(keys)}n, value, list_resize({past}, {number}, 0.0::DOUBLE) AS past FROM {totals}) "
-              f"WHERE len(past) >= {stage.minimum}")
+    judged = (f"SELECT {comma(keys)}n, value, list_aggregate(past, 'median') AS middle, "
+              f"list_aggregate(past, 'mad') AS mad FROM (SELECT {comma(keys)}n, value, "
+              f"list_resize({past}, {number}, 0.0::DOUBLE) AS past FROM {totals}) WHERE len(past) >= {stage.minimum}")
     if stage.others:
         sums = "sum({0}) OVER (PARTITION BY n) - {0}"
         judged = (f"SELECT *, {sums.format('value')} >= {text(stage.others)} * ({sums.format('middle')}) AS alive "
                   f"FROM ({judged})")
-    return (f"SELECT {comma(keys)}n, value, n - row_number() OVER (PARTITION BY {group} ORDER BY n) AS run, middle, mad "
-            f"FROM ({judged}) WHERE {_deviates(stage)}")
+    run = f"n - row_number() OVER (PARTITION BY {group} ORDER BY n)"
+    return (f"SELECT {comma(keys)}n, value, {run} AS run, middle, mad FROM ({judged}) "
+            f"WHERE {_deviates(stage)}")
 
 
 def _deviates(stage: Deviation) -> str:
@@ -74,7 +75,7 @@ def _deviates(stage: Deviation) -> str:
 
 
 def _hits(stage: Deviation, keys: Sequence[str], runs: str) -> str:
-    """One row for each run: above at the instant at which its first bucket deviates, below at the end of that bucket."""
+    """One row for each run: above at the instant at which its first bucket deviates, below at that bucket's end."""
     named = comma(f"{k} AS {name(key.name)}" for k, key in zip(keys, stage.keys, strict=True))
     found = _risen(stage, keys, runs) if stage.above else (
         f"SELECT {comma(keys)}(min(n) + 1) * {stage.bucket} AS t, (max(n) + 1) * {stage.bucket} AS ended, "

@@ -32,8 +32,8 @@ def _new(stage: FirstSeen, rows: str, keys: list[str]) -> str:
     # Of two rows of one instant the second has the instant itself before it, and is not new.
     again = (f"SELECT {comma(keys)}t, lag(t) OVER (PARTITION BY {group} ORDER BY t) AS earlier FROM {rows} "
              f"SEMI JOIN (SELECT * FROM spans WHERE last - first >= {stage.history}) USING ({group})")
-    return (f"WITH spans AS MATERIALIZED ({spans}) SELECT {comma(keys)}t FROM (SELECT {comma(keys)}first AS t FROM spans "
-            f"UNION ALL SELECT {comma(keys)}t FROM ({again}) WHERE earlier <= t - {stage.history}) "
+    return (f"WITH spans AS MATERIALIZED ({spans}) SELECT {comma(keys)}t FROM (SELECT {comma(keys)}first AS t "
+            f"FROM spans UNION ALL SELECT {comma(keys)}t FROM ({again}) WHERE earlier <= t - {stage.history}) "
             f'WHERE t >= (SELECT min("event.start") FROM flow) + {stage.warm_up}')
 
 

@@ -29,6 +29,7 @@ def scratch(stage: Grouped | FirstSeen) -> str:
 
 
 def keys_of(keys: Sequence[Key]) -> list[str]:
+    """The columns that hold the keys in scratch tables."""
     return [f"k{i}" for i in range(len(keys))]
 
 
@@ -43,10 +44,12 @@ def one_input(number: int, stage: str, keys: Sequence[Key], values: Sequence[str
 
 
 def all_inputs(stage: Grouped, keys: Sequence[Key], values: Mapping[str, Sequence[str]]) -> str:
+    """All inputs, one below the other."""
     return " UNION ALL ".join(one_input(i, s, keys, values[s]) for i, s in enumerate(stage.inputs))
 
 
 def by(keys: Sequence[str]) -> str:
+    """The partition of a window function, if there is a key."""
     return f"PARTITION BY {', '.join(keys)} " if keys else ""
 
 

@@ -130,10 +130,11 @@ def measure(flows: Sequence[Flow], metric: str) -> float:
             return len(flows)
         case "distinct":
             return len({f["destination.ip"] for f in flows})
-    return sum(f["source.bytes"] for f in flows)
+    return sum(int(f["source.bytes"]) for f in flows)
 
 
-FIELD = {"count": None, "distinct": "destination.ip", "sum": "source.bytes"}
+FIELD: Mapping[str, dict[str, str]] = {
+    "count": {}, "distinct": {"field": "destination.ip"}, "sum": {"field": "source.bytes"}}
 
 
 def past_of(mine: Sequence[Flow], n: int, metric: str, bucket: int, season: int, history: int) -> list[float]:
@@ -179,7 +180,7 @@ def test_deviation_above(rows: list[Any], metric: str, clock: Any, factor: float
     flows = made(rows)
     bucket, per_season, seasons = clock
     season, history = bucket * per_season, bucket * per_season * seasons
-    field = {} if FIELD[metric] is None else {"field": FIELD[metric]}
+    field = FIELD[metric]
     rule = own_rule("far", "deviation", "base", group_by=["source.ip"], metric=metric, bucket=f"{bucket}s",
                     season=f"{season}s", history=f"{history}s", minimum=3, above={"factor": factor, "floor": floor},
                     **field)
@@ -209,7 +210,7 @@ def test_deviation_below(rows: list[Any], metric: str, clock: Any, factor: float
     flows = made(rows)
     bucket, per_season, seasons = clock
     season, history, width = bucket * per_season, bucket * per_season * seasons, bucket * SECOND
-    field = {} if FIELD[metric] is None else {"field": FIELD[metric]}
+    field = FIELD[metric]
     below = {"factor": factor, "floor": floor, **({} if others is None else {"others": others})}
     rule = own_rule("quiet", "deviation", "base", group_by=["source.ip"], metric=metric, bucket=f"{bucket}s",
                     season=f"{season}s", history=f"{history}s", minimum=3, below=below, **field)

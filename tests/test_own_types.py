@@ -288,15 +288,15 @@ def test_beacon(rows: list[Any], timespan: int, minimum: int, maximum: int | Non
                     minimum=minimum, lasting=f"{lasting}s", score=least, **most)
     expected = []
     for key, mine in by_key(of_base(flows, "source.bytes"), pair).items():
-        before = False
+        before: int | None = None
         for t in sorted({f["event.start"] for f in mine}):
             inside = [f for f in mine if t - timespan * SECOND < f["event.start"] <= t]
             times = {f["event.start"] for f in inside}
             now = (minimum <= len(times) <= (maximum or len(times)) and max(times) - min(times) >= lasting * SECOND
                    and score(inside) >= least)
-            if now and not before:
+            if now and (before is None or t - before >= timespan * SECOND):
                 expected.append((key, t, ids(inside)))
-            before = now
+            before = t if now else before
     assert found(flows, [BASE, rule], "beat") == sorted(expected)
 
 

@@ -16,7 +16,7 @@ _SECONDS, _BYTES = 10_000_000, 10
 
 
 def beacon(stage: Beacon, windows: frozenset[str]) -> tuple[str, ...]:
-    """One hit for each unbroken run of instants at which the condition holds."""
+    """One hit for all instants at which the condition holds, as long as no timespan passes without one."""
     keys = keys_of(stage.keys)
     base, = stage.inputs
     rows = all_inputs(stage, stage.keys, {base: (stage.size,)})
@@ -26,10 +26,16 @@ def beacon(stage: Beacon, windows: frozenset[str]) -> tuple[str, ...]:
               f"HAVING count(*) >= {stage.minimum} AND max(t) - min(t) >= {stage.lasting}) USING ({group})")
     return (
         f"CREATE OR REPLACE TEMP TABLE {scratch(stage)} AS {enough}",
-        episodes(stage, keys, _scored(stage, keys), f"able AND value >= {stage.score}", "true"),
+        episodes(stage, keys, _regular(stage, keys), "true", f"coalesce(t - earlier < {stage.timespan}, false)"),
         evidence_of(stage, keys, windows),
         f"DROP TABLE {scratch(stage)}",
     )
+
+
+def _regular(stage: Beacon, keys: Sequence[str]) -> str:
+    """The instants at which the condition holds, with the one before."""
+    return (f"SELECT *, lag(t) OVER ({by(keys)}ORDER BY t) AS earlier FROM ({_scored(stage, keys)}) "
+            f"WHERE able AND value >= {stage.score}")
 
 
 def _scored(stage: Beacon, keys: Sequence[str]) -> str:

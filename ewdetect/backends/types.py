@@ -11,7 +11,6 @@ from ewdetect.resolve import ResolvedRule
 
 # What holds for every SIEM. A backend that gains an exact form leaves the line out of its `cannot`.
 CANNOT: Mapping[str, str] = {
-    "first_seen": "a search over its time range alone cannot tell what is new from what lies before the range",
     "deviation": "an empty bucket has no event, so a search over events does not see the zeros of the past, and a "
                  "search that does must read the whole history at every run",
     "beacon": "the score needs quartiles and deviations over a sliding window, and what SIEMs offer as percentiles "

@@ -27,6 +27,8 @@ class ElasticBackend:
         **{f"esql: {construct}": why for construct, why in correlation.CANNOT.items()},
         **threshold.CANNOT,
         **types.CANNOT,
+        "first_seen": "a rule of type `new_terms` compares with the history before its run, not before each flow; it "
+                      "has no warm-up, and another rule cannot count it",
         "lucene: fieldref": "Lucene cannot compare two fields; use the dialect esql",
     })
 

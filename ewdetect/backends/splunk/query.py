@@ -23,6 +23,8 @@ class SplunkBackend:
         **predicate.CANNOT,
         **correlation.CANNOT,
         **types.CANNOT,
+        "first_seen": "what was seen before would stand in a lookup that a scheduled search writes and reads, and the "
+                      "first run, a late one and a repeated one answer differently",
         "fieldref": "`search` cannot compare two fields",
         "literal asterisk": "`search` takes every `*` as a wildcard and has no escape for it",
         "single wildcard": "`search` has no wildcard for one character",

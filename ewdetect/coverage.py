@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from ewdetect.flows import Source
 from ewdetect.load import items
-from ewdetect.model import Field
+from ewdetect.model import Field, Kind
 from ewdetect.plan import Window, fields_used, plan, seconds
 from ewdetect.resolve import ResolvedRule
 
@@ -50,7 +50,8 @@ def lack(resolved: ResolvedRule, source: Source, fields: Mapping[str, Field]) ->
     """
     declared = [name for part in resolved.parts for name in (part.meta.get("needs") or {}).get("telemetry", ())]
     needed = declared or sorted(fields_used(resolved))
-    return "; ".join(dict.fromkeys([*_unfilled(needed, source, fields), *_untold(resolved, source)]))
+    return "; ".join(dict.fromkeys([*_unfilled(needed, source, fields), *_untold(resolved, source),
+                                    *_untimed(resolved, source)]))
 
 
 def _unfilled(needed: Sequence[str], source: Source, fields: Mapping[str, Field]) -> Iterator[str]:
@@ -77,6 +78,15 @@ def _untold(resolved: ResolvedRule, source: Source) -> Iterator[str]:
     for asked in _asked(resolved):
         if not asked & set(source.traits.outcomes):
             yield f"{source.name} cannot tell whether a connection was {' or '.join(sorted(asked))}"
+
+
+def _untimed(resolved: ResolvedRule, source: Source) -> Iterator[str]:
+    """A beacon is in the intervals, and sampled or aggregated telemetry has others than the traffic."""
+    if any(part.kind is Kind.BEACON for part in resolved.parts):
+        if source.traits.sampled:
+            yield f"{source.name} is sampled, which destroys the intervals between connections"
+        if source.traits.timing != "exact":
+            yield f"{source.name} has {source.traits.timing} times, which destroy the intervals between connections"
 
 
 def _asked(resolved: ResolvedRule) -> Iterator[set[str]]:

@@ -16,11 +16,18 @@ class Kind(StrEnum):
     EVENT = "event"
     CORRELATION = "correlation"
     FILTER = "filter"
+    FIRST_SEEN = "first_seen"
+    DEVIATION = "deviation"
+    BEACON = "beacon"
+
+
+# The types that Sigma does not have. Such a document names one event rule under `ewdetect:`.
+OWN_KINDS = (Kind.FIRST_SEEN, Kind.DEVIATION, Kind.BEACON)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One Sigma document: a rule on single flows, a correlation, or a filter.
+    """One document: a Sigma rule on single flows, a correlation, a filter, or a rule of a type of our own.
 
     `name` is what other documents refer to; the document that shares its name with the file is the file's
     detection. `body` is the document as read and is never changed: backends hydrate fresh pySigma objects
@@ -35,13 +42,18 @@ class Rule:
     status: str
     body: Mapping[str, Any]
     document: Document = field(repr=False)
-    refers_to: tuple[str, ...] = ()     # names or ids of the rules a correlation or filter names
+    refers_to: tuple[str, ...] = ()     # names or ids of the rules that it names
     alerts: bool = True                 # False: it only feeds correlations
 
     @property
     def meta(self) -> Mapping[str, Any]:
-        """Our own block of the document: guide, tuning, needs, suppress."""
+        """Our own block of the document: guide, tuning, needs, suppress; what a rule of our own type says."""
         return self.body.get("ewdetect") or {}
+
+    @property
+    def derived(self) -> bool:
+        """Whether it looks at the hits of other rules rather than at flows."""
+        return self.kind not in (Kind.EVENT, Kind.FILTER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,19 @@
 """ResolvedRule → stages: the small form between Sigma and a query language.
 
 Every detection is a few stages, dependencies first. A `Selection` picks single flows. A `Window` looks at the hits of
-earlier stages, group by group, through a window that slides over time. Backends print stages; they never look at
-Sigma documents again, except that pySigma renders a selection's predicate.
+earlier stages, group by group, through a window that slides over time. `FirstSeen`, `Deviation` and `Beacon` are the
+types that Sigma does not have. Backends print stages; they never look at documents again, except that pySigma renders
+a selection's predicate.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ewdetect.model import Kind, Rule
+from ewdetect.model import OWN_KINDS, Kind, Rule
 from ewdetect.resolve import ResolvedRule
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -80,7 +81,77 @@ class Steps:
     distinct: tuple[Key, ...] = ()
 
 
-Stage = Selection | Window | Steps
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """Part of a combination that must itself be known: seen at least `age` microseconds before."""
+
+    fields: tuple[str, ...]
+    age: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSeen:
+    """Flows of the input at the instants at which their combination of keys is new, and for `fresh` after them.
+
+    New is what did not occur for `history`; nothing is new before the data covers `warm_up`. All in microseconds.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    keys: tuple[Key, ...]
+    history: int
+    warm_up: int
+    fresh: int = 0
+    aged: Aged | None = None
+
+    @property
+    def timespan(self) -> int:
+        return self.history
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """A measure of each group and bucket, held against the group's earlier buckets of the same season.
+
+    Above: the measure is at least `floor` and more than median + factor × MAD. Below: the median is at least `floor`
+    and the measure at most factor × median. `others`: the other groups must together reach this share of their
+    medians. `bucket`, `season` and `history` in microseconds, each a multiple of the one before.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    keys: tuple[Key, ...]
+    measure: Measure
+    bucket: int
+    season: int
+    history: int
+    minimum: int
+    above: bool
+    factor: float
+    floor: float
+    others: float = 0
+
+    @property
+    def timespan(self) -> int:
+        return self.history + self.bucket
+
+
+@dataclass(frozen=True, slots=True)
+class Beacon:
+    """Connections of a group that come at regular intervals and have regular sizes, in one sliding window."""
+
+    name: str
+    inputs: tuple[str, ...]
+    keys: tuple[Key, ...]
+    timespan: int
+    size: str
+    minimum: int
+    maximum: int | None
+    lasting: int
+    score: float
+
+
+Stage = Selection | Window | Steps | FirstSeen | Deviation | Beacon
 
 
 def plan(resolved: ResolvedRule) -> tuple[Stage, ...]:
@@ -90,10 +161,14 @@ def plan(resolved: ResolvedRule) -> tuple[Stage, ...]:
     for part in resolved.parts:
         if part.kind is Kind.EVENT:
             stages.append(Selection(part.name))
+        elif part.kind in OWN_KINDS:
+            stages.append(_own(part, names))
         else:
             stages.append(_correlation(part, names))
     if resolved.rule.kind is Kind.EVENT and "suppress" in resolved.rule.meta:
         stages.append(_suppression(resolved.rule))
+    if isinstance(last := stages[-1], FirstSeen):
+        stages[-1:] = [replace(last, fresh=0), _alerts(last)]
     return tuple(stages)
 
 
@@ -102,6 +177,36 @@ def seconds(timespan: str) -> int:
     if not (match := re.fullmatch(r"([1-9][0-9]*)([smhdw])", timespan)):
         raise ValueError(f"`{timespan}` is no timespan; write a number and s, m, h, d or w")
     return int(match[1]) * _UNITS[match[2]]
+
+
+def _own(rule: Rule, names: Mapping[str, str]) -> FirstSeen | Deviation | Beacon:
+    says = rule.meta
+    base = names[says["rule"]]
+    keys = tuple(Key(field, {base: field}) for field in says.get("fields") or says["group-by"])
+    if rule.kind is Kind.FIRST_SEEN:
+        aged = says.get("aged")
+        return FirstSeen(rule.name, (base,), keys, _span(says["history"]),
+                         _span(says.get("warm-up", says["history"])), _span(says["fresh"]) if "fresh" in says else 0,
+                         Aged(tuple(aged["fields"]), _span(aged["for"])) if aged else None)
+    if rule.kind is Kind.BEACON:
+        return Beacon(rule.name, (base,), keys, _span(says["timespan"]), says["size"], says["minimum"],
+                      says.get("maximum"), _span(says["lasting"]), says["score"])
+    bound = says.get("above") or says["below"]
+    measure = Measure(says["metric"], {base: tuple(_as_list(says.get("field") or []))})
+    return Deviation(rule.name, (base,), keys, measure, _span(says["bucket"]),
+                     _span(says.get("season", says["bucket"])), _span(says["history"]), says["minimum"],
+                     "above" in says, bound["factor"], bound["floor"], bound.get("others", 0))
+
+
+def _span(timespan: str) -> int:
+    return seconds(timespan) * 1_000_000
+
+
+def _alerts(stage: FirstSeen) -> Window:
+    """One alert for each combination and instant at which it is new, as a window that holds nothing else."""
+    keys = tuple(Key(key.name, {stage.name: key.name}) for key in stage.keys)
+    return Window(f"{stage.name} alerts", (stage.name,), keys, 1, Measure("count", {stage.name: ()}),
+                  (Threshold("gte", 1),))
 
 
 def _suppression(rule: Rule) -> Window:
@@ -170,9 +275,18 @@ def rule_fields(rule: Rule) -> Iterator[str]:
         *_as_list(correlation.get("group-by") or []),
         *_as_list((correlation.get("condition") or {}).get("field") or []),
         *(rule.meta.get("suppress") or {}).get("by", []),
+        *own_fields(rule),
     ]
     yield from (field for field in named if field not in aliases)
     yield from (field for fields in aliases.values() for field in fields.values())
+
+
+def own_fields(rule: Rule) -> Iterator[str]:
+    """The canonical fields that a document of a type of our own names under `ewdetect:`."""
+    if rule.kind in OWN_KINDS:
+        says = rule.meta
+        yield from (*says.get("fields", ()), *says.get("group-by", ()), *(says.get("aged") or {}).get("fields", ()))
+        yield from (*_as_list(says.get("field") or []), *_as_list(says.get("size") or []))
 
 
 def _selection_fields(selection: Any) -> Iterator[str]:

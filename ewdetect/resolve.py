@@ -33,7 +33,7 @@ def resolve_rule(rule: Rule, pack: Pack, source: Source | None = None, network: 
 
 
 def _dependencies(rule: Rule, pack: Pack, seen: dict[str, Rule]) -> tuple[Rule, ...]:
-    if rule.kind is Kind.CORRELATION:
+    if rule.derived:
         for reference in rule.refers_to:
             found = pack.find(reference)
             if found is not None and found.name not in seen:

@@ -19,7 +19,7 @@ from ewdetect.backends.base import Query
 from ewdetect.convert import backend, convert_rule
 from ewdetect.flows import Source, Term
 from ewdetect.load import context_fields, load_fields, load_network, load_pack, load_source
-from ewdetect.model import Field, Kind, Pack, Rule
+from ewdetect.model import OWN_KINDS, Field, Kind, Pack, Rule
 from ewdetect.network import Network, address_int, network_from, segments
 from ewdetect.resolve import resolve_rule
 from ewdetect.yamlfile import dump, parse_documents
@@ -50,6 +50,11 @@ def source(name: str) -> Source:
 @cache
 def pack() -> Pack:
     return load_pack([ROOT / "rules"], fields())
+
+
+def sayable(rule: Rule) -> bool:
+    """Whether a rule stands on types that Sigma has alone; the others are refused by every SIEM."""
+    return not any(part.kind in OWN_KINDS for part in resolve_rule(rule, pack()).parts)
 
 
 def network(text: str) -> Network:

@@ -16,7 +16,7 @@ from ewdetect.engine import Settings
 from ewdetect.model import Pack
 from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
-from tests.world import correlation, event_rule, fields, office, orientation, pack, source
+from tests.world import correlation, event_rule, fields, office, orientation, own_rule, pack, source
 
 SSH = event_rule("ssh", {"destination.port": 22, "network.scope": "internal"})
 DECOY = event_rule("decoy", {"destination.is_decoy": True})
@@ -94,6 +94,18 @@ def test_traits_can_be_needed_too() -> None:
     resolved = resolve_rule(rules.rules["ssh"], rules)
     assert lack(resolved, one_way, fields()) == "flow is not bidirectional"
     assert lack(resolved, source("flow"), fields()) == ""
+
+
+def test_a_beacon_needs_the_intervals_of_the_traffic() -> None:
+    beat = own_rule("beat", "beacon", "ssh", group_by=["source.ip"], timespan="1h", size="source.bytes", minimum=5,
+                    lasting="5m", score=0.8)
+    rules = pack(SSH, beat)
+    resolved, traits = resolve_rule(rules.rules["beat"], rules), source("flow").traits
+    assert lack(resolved, source("flow"), fields()) == ""
+    for changed, word in (({"sampled": True}, "sampled"), ({"timing": "aggregated"}, "aggregated times")):
+        unfit = replace(source("flow"), traits=replace(traits, **changed))
+        assert word in lack(resolved, unfit, fields())
+        assert lack(resolve_rule(rules.rules["ssh"], rules), unfit, fields()) == ""
 
 
 def test_an_outcome_that_the_source_never_reports_skips_the_rule() -> None:

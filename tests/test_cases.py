@@ -182,7 +182,20 @@ def test_clocks(text: str, starts: list[int], step: int) -> None:
     assert ([start - TEST_DAY for start in clocks.starts], clocks.step) == (starts, step)
 
 
-@pytest.mark.parametrize("text", ["24:00", "09:60", "9", "09:00 + 60s", "09:00 +60", "09:00,09:05 +1s", "1d", "-", ""])
+def test_a_row_is_repeated_as_a_whole() -> None:
+    clocks = read_clocks("09:00,09:05 every 7d x 3")
+    assert (clocks.period, clocks.times) == (7 * 86_400 * SECOND, 3)
+    flows = flows_of("id  at                          source.ip  destination.ip  destination.port\n"
+                     "h   1d 09:00 +1m every 1d x 2   10.0.0.1   10.0.1.1..3     22,80")
+    assert [(flow["event.id"], flow["event.start"] - TEST_DAY, flow["destination.ip"], flow["destination.port"])
+            for flow in flows] == [
+        (f"h.{n + 1}", ((day * 24 + 9) * 60 + host) * 60 * SECOND, f"10.0.1.{host + 1}", port)
+        for n, (day, host, port) in enumerate([(1, 0, 22), (1, 1, 80), (1, 2, 22), (2, 0, 22), (2, 1, 80), (2, 2, 22)])]
+
+
+@pytest.mark.parametrize("text", ["09:00 every 1d", "09:00 every 1d x 0", "09:00 every x 3", "09:00 every 1w x 2",
+                                  "09:00 every 1d x 2 +1s", "24:00", "09:60", "9",
+                                  "09:00 + 60s", "09:00 +60", "09:00,09:05 +1s", "1d", "-", ""])
 def test_clocks_that_are_refused(text: str) -> None:
     with pytest.raises(BadCell):
         read_clocks(text)
@@ -220,6 +233,7 @@ def test_every_problem_of_a_table_comes_at_its_line_and_column(tmp_path: Path) -
     ("id  at  source.ip destination.ip\na  09:00  10.0.0.1", "unknown-column"),
     ("id  at  count\na  09:00  0", "bad-cell"),
     ("id  at  count\na  09:00  9999999", "bad-cell"),
+    ("id  at  count\na  09:00 every 1d x 999999  9", "bad-cell"),
     ("id  at  observer.name\na  09:00  \"open", "bad-cell"),
     ("id  at\na.b  09:00", "bad-cell"),
     ("id  at  source.ip\na  09:00  10.0.0.1,-", "bad-cell"),

@@ -21,7 +21,7 @@ from ewdetect.model import Kind, Pack, Rule
 from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
 from tests import siem_readers
-from tests.convert_world import converted, network, office, pack, predicate, rule, sigma_filter, source
+from tests.convert_world import converted, network, office, pack, predicate, rule, sayable, sigma_filter, source
 from tests.golden_files import stale
 
 
@@ -196,7 +196,7 @@ def test_outcome_that_the_source_never_tells() -> None:
 
 
 def test_lucene_refuses_correlations_by_name() -> None:
-    found = next(r for r in pack().rules.values() if r.kind is Kind.CORRELATION)
+    found = next(r for r in pack().rules.values() if r.kind is Kind.CORRELATION and sayable(r))
     with pytest.raises(Rejected) as caught:
         ElasticBackend().render(resolve_rule(found, pack(), source("flow"), office()), "inline", "lucene")
     assert f"`{found.body['correlation']['type']}`" in caught.value.problems[0].message

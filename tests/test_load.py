@@ -288,15 +288,6 @@ def test_a_document_with_problems_still_counts_as_there(write: Write, fields: Ma
     assert [(str(p.location), p.code) for p in problems] == [("smb_fanout.yml:23:1", "rule/bad-value")]
 
 
-@pytest.mark.parametrize("kind", ["first_seen", "deviation", "beacon"])
-def test_rule_types_of_a_later_release_are_refused_by_name(kind: str, write: Write,
-                                                           fields: Mapping[str, Field]) -> None:
-    text = ("title: New Pair\nid: 88888888-8888-4888-8888-888888888888\nname: pair\n"
-            f"ewdetect:\n    type: {kind}\nlevel: low\n")
-    problem = one(read_pack([write(pair=text)], fields)[1], "rule/unsupported-type")
-    assert (str(problem.location), kind in problem.message) == ("pair.yml:5:5", True)
-
-
 DAMAGE: tuple[Any, ...] = (None, True, -1, "", "x|y", "1 of them", [], [[None]], {}, {"rules": {"a": [{}]}})
 
 

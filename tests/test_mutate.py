@@ -14,7 +14,8 @@ from ewdetect.load import load_fields
 from ewdetect.model import Alert, Kind, Pack, Rule
 from ewdetect.mutate import mutants, run_mutants
 from ewdetect.mutate.condition import Join, Name, Not, Of, Tree, parse, reworded, without
-from ewdetect.mutate.edits import Edit, edits
+from ewdetect.mutate.edits import edits
+from ewdetect.mutate.plain import Edit
 from ewdetect.network import Network
 from ewdetect.problems import Problem, Rejected
 from ewdetect.report.test_text import mutation_text
@@ -206,6 +207,45 @@ def test_distinct_is_dropped_whole_and_in_parts() -> None:
     text = "correlation: {type: temporal_ordered, rules: [a, b], timespan: 1h}\newdetect: {distinct: [x, y]}"
     assert {"drop `distinct`", "drop `x` of `distinct`", "drop `y` of `distinct`"} <= edits_of(text).keys()
     assert "drop `x` of `distinct`" not in edits_of(text.replace("[x, y]", "[x]"))
+
+
+def own(says: str) -> set[str]:
+    return set(edits_of(f"ewdetect: {says}", alerts=False))
+
+
+def test_the_edits_of_a_first_seen() -> None:
+    assert own("{type: first_seen, rule: a, fields: [source.ip, destination.port], history: 10s}") == {
+        "drop `source.ip` of `fields`", "drop `destination.port` of `fields`", "swap sides of `source.ip` in `fields`",
+        "swap sides of `destination.port` in `fields`", "`history` 10s → 9s", "`history` 10s → 11s",
+        "`warm-up` 10s → 9s", "`warm-up` 10s → 11s"}
+    more = ("{type: first_seen, rule: a, fields: [source.ip], history: 10s, warm-up: 5s, fresh: 2s, "
+            "aged: {fields: [source.ip], for: 3s}}")
+    assert own(more) == {
+        "swap sides of `source.ip` in `fields`", "`history` 10s → 9s", "`history` 10s → 11s", "drop `warm-up`",
+        "`warm-up` 5s → 4s", "`warm-up` 5s → 6s", "drop `fresh`", "`fresh` 2s → 1s", "`fresh` 2s → 3s", "drop `aged`",
+        "`for` 3s → 2s", "`for` 3s → 4s"}
+    assert not any("fresh" in what for what in edits_of(f"ewdetect: {more}", alerts=True))
+
+
+def test_the_edits_of_a_deviation() -> None:
+    assert own("{type: deviation, rule: a, group-by: [observer.name], metric: sum, field: source.bytes, bucket: 4s, "
+               "season: 8s, history: 80s, minimum: 5, above: {factor: 3, floor: 100}}") == {
+        "swap sides of `field: source.bytes`", "`bucket` 4s → 2s", "`bucket` 4s → 8s", "`history` 80s → 72s",
+        "`history` 80s → 88s", "drop `season`", "`minimum` 5 → 4", "`minimum` 5 → 6", "`factor` 3 → 2",
+        "`factor` 3 → 4", "`floor` 100 → 99", "`floor` 100 → 101"}
+    assert own("{type: deviation, rule: a, group-by: [observer.name], metric: count, bucket: 1s, history: 9s, "
+               "minimum: 3, below: {factor: 0.5, floor: 1, others: 0.5}}") == {
+        "`bucket` 1s → 2s", "`history` 9s → 8s", "`history` 9s → 10s", "`factor` 0.5 → 0.495", "`factor` 0.5 → 0.505",
+        "`floor` 1 → 0", "`floor` 1 → 2", "`others` 0.5 → 0.495", "`others` 0.5 → 0.505", "drop `others`"}
+
+
+def test_the_edits_of_a_beacon() -> None:
+    assert own("{type: beacon, rule: a, group-by: [source.ip, destination.ip], timespan: 1h, size: source.bytes, "
+               "minimum: 9, maximum: 20, lasting: 10m, score: 0.5}") == {
+        "drop `source.ip` of `group-by`", "drop `destination.ip` of `group-by`", "swap sides of `size: source.bytes`",
+        "`timespan` 1h → 3599s", "`timespan` 1h → 3601s", "`lasting` 10m → 599s", "`lasting` 10m → 601s",
+        "`minimum` 9 → 8", "`minimum` 9 → 10", "`maximum` 20 → 19", "`maximum` 20 → 21", "`score` 0.5 → 0.495",
+        "`score` 0.5 → 0.505", "drop `maximum`"}
 
 
 def test_an_edit_leaves_the_original_alone() -> None:

@@ -54,8 +54,10 @@ def pack(*documents: Mapping[str, Any]) -> Pack:
 
 def _rule(document: Document) -> Rule:
     body = document.data
-    kind = Kind.CORRELATION if "correlation" in body else Kind.FILTER if "filter" in body else Kind.EVENT
-    named = body.get("correlation", body.get("filter", {})).get("rules", ())
+    own = body.get("ewdetect") or {}
+    kind = (Kind.CORRELATION if "correlation" in body else Kind.FILTER if "filter" in body
+            else Kind(own["type"]) if "type" in own else Kind.EVENT)
+    named = own["rule"] if "type" in own else body.get("correlation", body.get("filter", {})).get("rules", ())
     return Rule(body["name"], body.get("id", body["name"]), kind, body["name"], "medium", "test", body, document,
                 (named,) if isinstance(named, str) else tuple(named))
 
@@ -74,6 +76,12 @@ def correlation(name: str, kind: str, rules: Sequence[str], timespan: str, **mor
         "name": name,
         "correlation": {"type": kind, "rules": list(rules), "timespan": timespan, **body},
     }
+
+
+def own_rule(name: str, kind: str, base: str, **more: Any) -> dict[str, Any]:
+    """A rule of a type of our own; `group_by` in more is its group-by."""
+    return {"title": name, "name": name,
+            "ewdetect": {"type": kind, "rule": base, **{k.replace("_", "-"): v for k, v in more.items()}}}
 
 
 def open_office(flows: Sequence[Mapping[str, Any]]) -> Engine:

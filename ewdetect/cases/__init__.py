@@ -13,7 +13,7 @@ from typing import Any
 
 from ewdetect.cases.cells import TEST_DAY, BadCell, canonical_ip, clock_text, read_clock, read_value
 from ewdetect.cases.table import Row, Table, read_table
-from ewdetect.model import Field, Kind, Pack, Rule
+from ewdetect.model import Field, Pack, Rule
 from ewdetect.problems import Location, Problem, Rejected, suggest
 from ewdetect.schemas import validate
 from ewdetect.yamlfile import Document, Path_
@@ -112,7 +112,7 @@ def reference_problems(case_file: CaseFile, pack: Pack, networks: Collection[str
 
 
 def _below(rule: Rule, pack: Pack, seen: set[str]) -> Iterator[Rule]:
-    for reference in rule.refers_to if rule.kind is Kind.CORRELATION else ():
+    for reference in rule.refers_to if rule.derived else ():
         found = pack.find(reference)
         if found is not None and found.name not in seen:
             seen.add(found.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,13 +16,15 @@ TEST_DAY = int(datetime(2026, 1, 15, tzinfo=UTC).timestamp()) * 1_000_000
 MAX_FLOWS_PER_ROW = 100_000
 
 _DAY = 86_400 * 1_000_000
-_UNITS = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+_UNITS = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": _DAY}
 _CLOCK = re.compile(r"(?:(\d{1,4})d )?(\d{1,2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?")
-_STEP = re.compile(r"\+(\d{1,12})(us|ms|s|m|h)")
+_STEP = re.compile(r"\+(\d{1,12})(us|ms|s|m|h|d)")
+_REPEAT = re.compile(r"(\d{1,12})(us|ms|s|m|h|d) x (\d{1,6})")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]+)?")
 
-_CLOCK_FIX = "write `09:00`, `09:00:30.5`, `1d 02:00`; a step follows after one blank: `09:00 +60s` (us, ms, s, m, h)"
+_CLOCK_FIX = ("write `09:00`, `09:00:30.5`, `1d 02:00`; a step follows after one blank: `09:00 +60s` (us, ms, s, m, h, "
+              "d), and a repetition last: `09:00 every 1d x 14`")
 
 
 class BadCell(Exception):
@@ -35,13 +37,20 @@ class BadCell(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """An `at` cell: flow n of the row starts at `starts[n % len(starts)] + n * step`."""
+    """An `at` cell: flow n of the row starts at `starts[n % len(starts)] + n * step`, and all of it `times` times, each
+    `period` after the one before."""
 
     starts: tuple[int, ...]
     step: int = 0
+    period: int = 0
+    times: int = 1
 
-    def nth(self, n: int) -> int:
-        return self.starts[n % len(self.starts)] + n * self.step
+    def of(self, total: int) -> list[int]:
+        """The times of a row of `total` flows, repetition by repetition. Raises BadCell where they are too many."""
+        if total * self.times > MAX_FLOWS_PER_ROW:
+            raise _too_many(total * self.times)
+        return [self.starts[n % len(self.starts)] + n * self.step + again * self.period
+                for again in range(self.times) for n in range(total)]
 
 
 def read_values(text: str, field: Field) -> list[Any]:
@@ -77,7 +86,18 @@ def read_count(text: str) -> int:
 
 
 def read_clocks(text: str) -> Clocks:
-    """An `at` cell: clocks, or one clock and a step. Raises BadCell."""
+    """An `at` cell: clocks, or one clock and a step; then how often the whole row is repeated. Raises BadCell."""
+    once, every, repeat = text.partition(" every ")
+    clocks = _once(once)
+    if not every:
+        return clocks
+    found = _REPEAT.fullmatch(repeat)
+    if not found or not int(found[3]):
+        raise BadCell(f"`every {repeat}` is no repetition", _CLOCK_FIX)
+    return replace(clocks, period=int(found[1]) * _UNITS[found[2]], times=int(found[3]))
+
+
+def _once(text: str) -> Clocks:
     clock, plus, step = text.partition(" +")
     starts = tuple(read_clock(part.strip()) for part in clock.split(","))
     if not plus:

@@ -5,6 +5,7 @@
 
 Two or more blanks separate cells. A cell that spells several values spells one flow for each; the longest
 cell of a row decides how many flows it has, and shorter ones repeat. `count` says it where no cell does.
+`every 1d x 14` after the clock repeats the whole row.
 """
 
 from __future__ import annotations
@@ -129,7 +130,11 @@ class _Reader:
         values = {name: self._read(cell, name) for name, cell in named.items() if name and name != "id"}
         if len(self.problems) > before or not {"id", "at"} <= named.keys():
             return None
-        flows = self._flows(row_id, values)
+        try:
+            flows = self._flows(row_id, values)
+        except BadCell as error:
+            self._note("bad-cell", named["at"], f"at: {error.message}", error.fix)
+            return None
         for name in sorted({name for name in self.addresses for flow in flows if flow.get(name) is None}):
             self._note("bad-cell", named.get(name, cells[0]), f"a flow has no {name}",
                        "write an address; readers drop records without one, so no rule would see the flow")
@@ -162,9 +167,9 @@ class _Reader:
         clocks: Clocks = values.pop("at")
         total = max(values.pop("count", 1), len(clocks.starts), *(len(cell) for cell in values.values()), 1)
         return tuple(
-            {"event.id": f"{row_id}.{n + 1}", "event.start": clocks.nth(n)}
-            | self._complete({name: cell[n % len(cell)] for name, cell in values.items()})
-            for n in range(total))
+            {"event.id": f"{row_id}.{n + 1}", "event.start": time}
+            | self._complete({name: cell[n % total % len(cell)] for name, cell in values.items()})
+            for n, time in enumerate(clocks.of(total)))
 
     def _complete(self, given: dict[str, Any]) -> dict[str, Any]:
         flow = self.defaults | given

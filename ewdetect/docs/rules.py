@@ -9,9 +9,10 @@ from typing import Any
 
 from ewdetect.coverage import lack
 from ewdetect.docs.markdown import bullets, code, fenced, page, table
+from ewdetect.docs.own import own_block, own_logic
 from ewdetect.flows import Source
 from ewdetect.load import Technique, load_attack, only_document, test_of
-from ewdetect.model import Field, Kind, Pack, Rule
+from ewdetect.model import OWN_KINDS, Field, Kind, Pack, Rule
 from ewdetect.resolve import ResolvedRule, resolve_rule
 
 _BOUNDS = {"gte": "at least", "gt": "more than", "lte": "at most", "lt": "fewer than", "eq": "exactly",
@@ -69,6 +70,8 @@ def _logic(rule: Rule) -> str:
     """What makes an alert, in words."""
     if rule.kind is Kind.CORRELATION:
         return _correlation(rule.body["correlation"], rule.meta)
+    if rule.kind in OWN_KINDS:
+        return own_logic(rule)
     if suppress := rule.meta.get("suppress"):
         return (f"Alerts on a flow that matches. For one {code(suppress['by'], ' and ')} there is one alert, until no "
                 f"flow has matched for more than {suppress['for']}.")
@@ -96,6 +99,8 @@ def _correlation(body: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
 
 def _part(part: Rule) -> str:
     """What one document says of flows, as its author wrote it, comments included."""
+    if part.kind in OWN_KINDS:
+        return f"`{part.name}`:\n\n" + fenced(own_block(part), "yaml")
     block = "detection" if part.kind is Kind.EVENT else "correlation"
     place = part.document.at(block)
     lines = Path(place.path).read_text(encoding="utf-8").splitlines()[place.line - 1:]

@@ -59,7 +59,7 @@ class Flaw:
 
 
 def items(rule: Rule) -> Iterator[Item]:
-    """Every line of every selection of an event rule or a filter; nothing for a correlation."""
+    """Every line of every selection of an event rule or a filter; nothing for other rules."""
     for name, selection in selections(rule).items():
         path: Path_ = (_block(rule), name)
         parts = enumerate(selection) if isinstance(selection, list) else [(None, selection)]
@@ -77,7 +77,7 @@ def detection_problems(rule: Rule, fields: Mapping[str, Field]) -> Iterator[Prob
     """What keeps the selections and the condition of an event rule or a filter from meaning what they say."""
     for item in items(rule):
         yield from _item_problems(item, rule, fields)
-    if rule.kind is not Kind.CORRELATION:
+    if not rule.derived:
         yield from _condition_problems(rule)
 
 

@@ -11,7 +11,7 @@ from ewdetect import schemas
 from ewdetect.load.detection import detection_problems
 from ewdetect.load.files import find_files, rule_of
 from ewdetect.load.references import Surroundings, reference_problems
-from ewdetect.model import Field, Kind, Pack, Rule
+from ewdetect.model import OWN_KINDS, Field, Kind, Pack, Rule
 from ewdetect.problems import Location, Problem, Rejected, ordered
 from ewdetect.yamlfile import Document, read_documents
 
@@ -91,10 +91,6 @@ def _rules(documents: list[Document]) -> tuple[list[Rule], list[Problem]]:
 
 def _document_problems(document: Document) -> list[Problem]:
     data = document.data
-    if isinstance(data, dict) and isinstance(own := data.get("ewdetect"), dict) and "type" in own \
-            and not data.keys() & _KINDS:
-        return [Problem("rule/unsupported-type", f"this release has no rules of type `{own['type']}`",
-                        document.at("ewdetect", "type"), "it comes in a later release; leave the document out")]
     problems = schemas.validate(document, "rule")
     if isinstance(data, dict) and "filter" not in data and "name" not in data:
         problems.append(Problem("rule/missing-name", "the document has no `name`", document.at(),
@@ -103,20 +99,24 @@ def _document_problems(document: Document) -> list[Problem]:
 
 
 def _silent(documents: list[Document]) -> Iterator[str]:
-    """Names and ids of rules that only feed correlations: some correlation names them without `generate`."""
-    for document in documents:
-        correlation = document.data.get("correlation") if isinstance(document.data, dict) else None
+    """Names and ids of rules that only feed others: a correlation names them without `generate`, or a rule of a type of
+    our own."""
+    for data in (document.data for document in documents if isinstance(document.data, dict)):
+        correlation, own = data.get("correlation"), data.get("ewdetect")
         if isinstance(correlation, dict) and correlation.get("generate") is not True:
             rules = correlation.get("rules")
             yield from (name for name in (rules if isinstance(rules, list) else ()) if isinstance(name, str))
+        if isinstance(own, dict) and isinstance(name := own.get("rule"), str):
+            yield name
 
 
 def _rule(document: Document, silent: set[str]) -> Rule:
     """A Rule of a document that satisfies the schema. A missing status claims the least: experimental."""
     body: dict[str, Any] = document.data
-    kind = next(kind for key, kind in _KINDS.items() if key in body)
+    kind = next((kind for key, kind in _KINDS.items() if key in body), None) or Kind(body["ewdetect"]["type"])
     name, level = body.get("name") or body["title"], body.get("level", "")
-    referred = (body.get("correlation") or body.get("filter") or {}).get("rules", ())
+    referred = body["ewdetect"]["rule"] if kind in OWN_KINDS else (
+        body.get("correlation") or body.get("filter") or {}).get("rules", ())
     return Rule(
         name=name, id=body["id"], kind=kind, title=body["title"], level=level,
         status=body.get("status", "experimental"), body=body, document=document,

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ewdetect.model import Field, Kind, Pack, Rule
+from ewdetect.load.own import own_problems
+from ewdetect.model import OWN_KINDS, Field, Kind, Pack, Rule
 from ewdetect.problems import Problem, suggest
 from ewdetect.resolve import filter_hits
 from ewdetect.yamlfile import Path_
@@ -34,17 +35,18 @@ def reference_problems(rules: tuple[Rule, ...], around: Surroundings) -> Iterato
         yield from _metadata(rule, around)
         if rule.kind is Kind.CORRELATION and not cycles:
             yield from _correlation(rule, around)
+        if rule.kind in OWN_KINDS:
+            yield from own_problems(rule, around.pack, around.fields)
         if rule.kind is Kind.FILTER:
             yield from _filter(rule, around)
 
 
 def _missing(rule: Rule, around: Surroundings) -> Iterator[Problem]:
-    if rule.kind is not Kind.CORRELATION:
-        return
-    for index, name in enumerate(rule.refers_to):
+    for index, name in enumerate(rule.refers_to if rule.derived else ()):
         if around.pack.find(name) is None and name not in around.names:
+            path: Path_ = ("ewdetect", "rule") if rule.kind in OWN_KINDS else ("correlation", "rules", index)
             yield Problem("rule/missing-reference", f"`{rule.name}` refers to `{name}`, which is not in the pack",
-                          rule.document.at("correlation", "rules", index), suggest(name, sorted(around.names)))
+                          rule.document.at(*path), suggest(name, sorted(around.names)))
 
 
 def _cycles(pack: Pack) -> Iterator[Problem]:
@@ -155,12 +157,19 @@ def _carried(rule: Rule, name: str, reference: str, around: Surroundings, path: 
     target = around.pack.find(reference)
     if target is None:
         return
-    inner = target.kind is Kind.CORRELATION
-    known = list(target.body["correlation"].get("group-by", ())) if inner else list(around.fields)
+    inner = _groups(target)
+    known = list(around.fields) if inner is None else inner
     if name not in known:
-        message = (f"alerts of `{reference}` carry only its group-by fields; `{name}` is none of them" if inner
-                   else f"`{name}` is not a field of a flow")
+        message = (f"alerts of `{reference}` carry only its group-by fields; `{name}` is none of them"
+                   if inner is not None else f"`{name}` is not a field of a flow")
         yield Problem("rule/unknown-field", message, rule.document.at(*path), suggest(name, [*known, *aliases]))
+
+
+def _groups(target: Rule) -> list[str] | None:
+    """What alerts of a rule carry; None where its events are flows, as those of a first_seen are."""
+    if target.kind is Kind.CORRELATION:
+        return list(target.body["correlation"].get("group-by", ()))
+    return list(target.meta["group-by"]) if target.kind in (Kind.DEVIATION, Kind.BEACON) else None
 
 
 def _filter(rule: Rule, around: Surroundings) -> Iterator[Problem]:
@@ -180,9 +189,10 @@ def _missed(rule: Rule, index: int, name: str, pack: Pack, events: list[str]) ->
     target = pack.find(name)
     if target is None:
         return _no_hit(rule, index, f"there is no rule `{name}`", suggest(name, events))
-    if target.kind is Kind.CORRELATION:
-        return _no_hit(rule, index, f"`{name}` is a correlation, and filters apply to event rules only",
-                       f"name the rules that it correlates: {_listed(target.refers_to)}")
+    if target.derived:
+        what = "a correlation" if target.kind is Kind.CORRELATION else f"a rule of type {target.kind}"
+        return _no_hit(rule, index, f"`{name}` is {what}, and filters apply to event rules only",
+                       f"name what it stands on: {_listed(target.refers_to)}")
     if not filter_hits(rule, target):
         return _no_hit(rule, index, f"its log source does not cover that of `{name}`", "widen its logsource")
     return None

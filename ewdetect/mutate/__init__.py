@@ -15,7 +15,8 @@ from typing import Any
 from ewdetect.cases import Case, CaseFile, rules_under_test
 from ewdetect.load.references import Surroundings, reference_problems
 from ewdetect.model import Field, Kind, Pack, Rule
-from ewdetect.mutate.edits import Edit, edits
+from ewdetect.mutate.edits import edits
+from ewdetect.mutate.plain import Edit
 from ewdetect.problems import Location, Rejected
 from ewdetect.resolve import resolve_rule
 from ewdetect.test import Flows, World, all_alerts, check_references, judge, open_flows, resolved_under_test

@@ -6,31 +6,29 @@ noticed by some case, or the rule says something that nothing proves.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ewdetect.mutate.condition import Name, Of, parse, reworded, without
+from ewdetect.mutate.own import own_edits
+from ewdetect.mutate.plain import (
+    Body,
+    Edit,
+    drop_each,
+    is_number,
+    moved,
+    other_sides,
+    renamed,
+    seconds_of,
+    swapped,
+    with_value,
+    without_value,
+)
 from ewdetect.yamlfile import Path_
 
-Body = Mapping[str, Any]
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_DURATION = re.compile(r"([1-9][0-9]*)([smhdw])")
-_SIDES = {"source.": "destination.", "destination.": "source."}
 _STRICTNESS = {"gt": "gte", "gte": "gt", "lt": "lte", "lte": "lt"}
 _THRESHOLDS = (*_STRICTNESS, "eq", "neq")
 _WHOLE = ("event_count", "value_count", "temporal")     # their measure is a whole number
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """`what` was changed at `path` of the document, which then reads `body`."""
-
-    what: str
-    path: Path_
-    body: Body
 
 
 def edits(body: Body, alerts: bool) -> Iterator[Edit]:
@@ -40,12 +38,14 @@ def edits(body: Body, alerts: bool) -> Iterator[Edit]:
     if "correlation" in body:
         yield from _correlation(body)
     meta = body.get("ewdetect") or {}
+    if "type" in meta:
+        yield from own_edits(body, alerts)
     if alerts and "suppress" in meta:
         yield from _suppress(body)
     if "distinct" in meta:
-        yield Edit("drop `distinct`", ("ewdetect", "distinct"), _without(body, ("ewdetect", "distinct")))
+        yield Edit("drop `distinct`", ("ewdetect", "distinct"), without_value(body, ("ewdetect", "distinct")))
         if len(meta["distinct"]) > 1:       # dropping the only one is dropping `distinct`
-            yield from _drop_each(body, ("ewdetect", "distinct"))
+            yield from drop_each(body, ("ewdetect", "distinct"))
 
 
 # ── Selections ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -56,7 +56,7 @@ def _detection(body: Body) -> Iterator[Edit]:
         if name == "condition":
             continue
         if isinstance(selection, list) and len(selection) > 1:
-            yield from _drop_each(body, ("detection", name))
+            yield from drop_each(body, ("detection", name))
         for path, items in _maps(("detection", name), selection):
             for key, value in items.items():
                 yield from _item(body, path, items, key, value)
@@ -74,7 +74,7 @@ def _conditions(body: Body) -> Iterator[Edit]:
             yield Edit(f"drop `{name}`", ("detection", name), {**body, "detection": selections})
     for what, changed in reworded(tree, names):
         path = ("detection", "condition")
-        yield Edit(what, path, _with(body, path, str(changed)))
+        yield Edit(what, path, with_value(body, path, str(changed)))
 
 
 def _gone(term: Name | Of, name: str, rest: list[str]) -> bool:
@@ -92,29 +92,29 @@ def _maps(path: Path_, selection: Any) -> Iterator[tuple[Path_, Mapping[str, Any
 def _item(body: Body, path: Path_, items: Mapping[str, Any], key: str, value: Any) -> Iterator[Edit]:
     here = (*path, key)
     if len(items) > 1:      # dropping the last item is dropping the selection, or the map from its list
-        yield Edit(f"drop `{key}`", here, _without(body, here))
+        yield Edit(f"drop `{key}`", here, without_value(body, here))
     if isinstance(value, list) and len(value) > 1:
-        yield from _drop_each(body, here)
+        yield from drop_each(body, here)
     yield from _other_operator(body, path, items, key)
     yield from _other_side(body, path, items, key)
-    if _is_number(value) and set(key.split("|")[1:]) & set(_STRICTNESS):
-        yield from _moved(body, here, key, value)
+    if is_number(value) and set(key.split("|")[1:]) & set(_STRICTNESS):
+        yield from moved(body, here, key, value)
 
 
 def _other_operator(body: Body, path: Path_, items: Mapping[str, Any], key: str) -> Iterator[Edit]:
     field, *modifiers = key.split("|")
     changed = "|".join([field, *(_STRICTNESS.get(modifier, modifier) for modifier in modifiers)])
     if changed not in (key, *items):
-        yield Edit(f"`{key}` → `{changed}`", (*path, key), _with(body, path, _renamed(items, {key: changed})))
+        yield Edit(f"`{key}` → `{changed}`", (*path, key), with_value(body, path, renamed(items, {key: changed})))
 
 
 def _other_side(body: Body, path: Path_, items: Mapping[str, Any], key: str) -> Iterator[Edit]:
     """Where both sides stand in the map with the same modifiers, they change places; if their values are
     equal, nothing changes, and no edit is made."""
-    swapped = _swapped(key)
-    changed = _renamed(items, {key: swapped, swapped: key})
+    other = swapped(key)
+    changed = renamed(items, {key: other, other: key})
     if changed != items:
-        yield Edit(f"swap sides of `{key}`", (*path, key), _with(body, path, changed))
+        yield Edit(f"swap sides of `{key}`", (*path, key), with_value(body, path, changed))
 
 
 # ── Correlations ────────────────────────────────────────────────────────────────────────────────────────────
@@ -134,11 +134,12 @@ def _threshold(body: Body, correlation: Body) -> Iterator[Edit]:
     for operator in [key for key in condition if key in _THRESHOLDS]:
         if correlation["type"] not in _WHOLE:       # on whole numbers `gt n` is `gte n+1`, which is there anyway
             yield from _other_strictness(body, path, condition, operator)
-        for edit in _moved(body, (*path, operator), operator, condition[operator]):
+        for edit in moved(body, (*path, operator), operator, condition[operator]):
             if correlation["type"] != "event_count" or not _always(edit.body["correlation"]["condition"]):
                 yield edit
-    if _swapped(field := str(condition.get("field", ""))) != field:
-        yield Edit(f"swap sides of `field: {field}`", (*path, "field"), _with(body, (*path, "field"), _swapped(field)))
+    if swapped(field := str(condition.get("field", ""))) != field:
+        other_field = with_value(body, (*path, "field"), swapped(field))
+        yield Edit(f"swap sides of `field: {field}`", (*path, "field"), other_field)
 
 
 def _always(condition: Body) -> bool:
@@ -149,38 +150,38 @@ def _always(condition: Body) -> bool:
 
 def _other_strictness(body: Body, path: Path_, condition: Body, operator: str) -> Iterator[Edit]:
     if changed := _STRICTNESS.get(operator):
-        new = _with(body, path, _renamed(condition, {operator: changed}))
+        new = with_value(body, path, renamed(condition, {operator: changed}))
         yield Edit(f"threshold {operator} → {changed}", (*path, operator), new)
 
 
 def _window(body: Body, timespan: str) -> Iterator[Edit]:
-    path, length = ("correlation", "timespan"), _seconds(timespan)
+    path, length = ("correlation", "timespan"), seconds_of(timespan)
     for changed in (length - 1, length + 1):
         if changed > 0:
-            yield Edit(f"window {timespan} → {changed}s", path, _with(body, path, f"{changed}s"))
+            yield Edit(f"window {timespan} → {changed}s", path, with_value(body, path, f"{changed}s"))
 
 
 def _group_by(body: Body, correlation: Body) -> Iterator[Edit]:
     path, fields = ("correlation", "group-by"), correlation.get("group-by") or []
     if len(fields) == 1:
-        yield Edit(f"drop `group-by: {fields[0]}`", path, _without(body, path))
+        yield Edit(f"drop `group-by: {fields[0]}`", path, without_value(body, path))
     elif fields:
-        yield from _drop_each(body, path)
-    yield from _other_sides(body, path)
+        yield from drop_each(body, path)
+    yield from other_sides(body, path)
 
 
 def _rules(body: Body, correlation: Body) -> Iterator[Edit]:
     path, rules, kind = ("correlation", "rules"), correlation["rules"], correlation["type"]
     if kind == "temporal_ordered":
-        yield Edit("reverse the order of the rules", path, _with(body, path, rules[::-1]))
+        yield Edit("reverse the order of the rules", path, with_value(body, path, rules[::-1]))
         yield Edit("let the rules come in any order", ("correlation", "type"),
-                   _with(body, ("correlation", "type"), "temporal"))
+                   with_value(body, ("correlation", "type"), "temporal"))
     if len(rules) > (2 if kind == "temporal_ordered" else 1):
         for n, rule in enumerate(rules):
             left = {alias: {name: field for name, field in fields.items() if name != rule}
                     for alias, fields in (correlation.get("aliases") or {}).items()}
             fewer = {**correlation, "rules": [*rules[:n], *rules[n + 1:]], "aliases": left}
-            yield Edit(f"drop the rule `{rule}`", (*path, n), _with(body, ("correlation",), fewer))
+            yield Edit(f"drop the rule `{rule}`", (*path, n), with_value(body, ("correlation",), fewer))
 
 
 def _alias(body: Body, correlation: Body, alias: str) -> Iterator[Edit]:
@@ -188,88 +189,20 @@ def _alias(body: Body, correlation: Body, alias: str) -> Iterator[Edit]:
             *((body.get("ewdetect") or {}).get("distinct") or [])]
     for rule, field in correlation["aliases"][alias].items() if alias in used else ():    # unused: means nothing
         path = ("correlation", "aliases", alias, rule)
-        if _swapped(field) != field:
-            yield Edit(f"swap sides of `{field}` in alias `{alias}`", path, _with(body, path, _swapped(field)))
+        if swapped(field) != field:
+            yield Edit(f"swap sides of `{field}` in alias `{alias}`", path, with_value(body, path, swapped(field)))
 
 
 # ── Our own block ───────────────────────────────────────────────────────────────────────────────────────────
 
 def _suppress(body: Body) -> Iterator[Edit]:
     path, suppress = ("ewdetect", "suppress"), body["ewdetect"]["suppress"]
-    yield Edit("drop `suppress`", path, _without(body, path))
+    yield Edit("drop `suppress`", path, without_value(body, path))
     if len(suppress["by"]) > 1:     # without any key it would be another kind of rule
-        yield from _drop_each(body, (*path, "by"))
-    yield from _other_sides(body, (*path, "by"))
-    length = _seconds(suppress["for"])
+        yield from drop_each(body, (*path, "by"))
+    yield from other_sides(body, (*path, "by"))
+    length = seconds_of(suppress["for"])
     for changed in (length // 2, length * 2):
         if changed > 0:
-            new = _with(body, (*path, "for"), f"{changed}s")
+            new = with_value(body, (*path, "for"), f"{changed}s")
             yield Edit(f"suppress for {suppress['for']} → {changed}s", (*path, "for"), new)
-
-
-# ── Edits of plain data; nothing is changed in place ────────────────────────────────────────────────────────
-
-def _with(data: Any, path: Path_, value: Any) -> Any:
-    """The data with `value` at `path`."""
-    if not path:
-        return value
-    changed = list(data) if isinstance(data, list) else dict(data)
-    changed[path[0]] = _with(changed[path[0]], path[1:], value)    # type: ignore[index]
-    return changed
-
-
-def _without(data: Any, path: Path_) -> Any:
-    """The data without what stands at `path`."""
-    parent = _at(data, path[:-1])
-    left = [item for n, item in enumerate(parent) if n != path[-1]] if isinstance(parent, list) \
-        else {key: value for key, value in parent.items() if key != path[-1]}
-    return _with(data, path[:-1], left)
-
-
-def _at(data: Any, path: Path_) -> Any:
-    for key in path:
-        data = data[key]
-    return data
-
-
-def _drop_each(body: Body, path: Path_) -> Iterator[Edit]:
-    """One edit for each entry of the list at `path`."""
-    for n, entry in enumerate(_at(body, path)):
-        shown = f"entry {n + 1}" if isinstance(entry, dict | list) else f"`{entry}`"
-        yield Edit(f"drop {shown} of `{path[-1]}`", (*path, n), _without(body, (*path, n)))
-
-
-def _other_sides(body: Body, path: Path_) -> Iterator[Edit]:
-    """The sides of each field of a list swapped. Where the other side is in the list too, the list would say
-    it twice, which is dropping it."""
-    fields = _at(body, path) if path[-1] in _at(body, path[:-1]) else []
-    for n, field in enumerate(fields):
-        if _swapped(field) not in fields:
-            yield Edit(f"swap sides of `{field}` in `{path[-1]}`", (*path, n), _with(body, (*path, n), _swapped(field)))
-
-
-def _moved(body: Body, path: Path_, name: str, bound: float) -> Iterator[Edit]:
-    """A bound one higher and one lower; one in a hundred where it is no whole number."""
-    step = 1 if isinstance(bound, int) else abs(bound) / 100
-    for changed in (bound - step, bound + step):
-        yield Edit(f"`{name}` {bound} → {changed}", path, _with(body, path, changed))
-
-
-def _renamed(items: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {names.get(key, key): value for key, value in items.items()}
-
-
-def _swapped(field: str) -> str:
-    """The same field of the other side; a field without sides as it is."""
-    return next((there + field.removeprefix(here) for here, there in _SIDES.items() if field.startswith(here)), field)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _seconds(duration: str) -> int:
-    found = _DURATION.fullmatch(duration)
-    if not found:
-        raise ValueError(f"`{duration}` is no duration")
-    return int(found[1]) * _UNITS[found[2]]

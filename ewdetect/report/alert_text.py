@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from ewdetect.model import Alert, Rule
+from ewdetect.model import OWN_KINDS, Alert, Kind, Rule
 from ewdetect.report.words import count, host, safe
 
 LEVEL_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
@@ -43,12 +43,27 @@ def actor(alert: Alert) -> str:
 def measured(alert: Alert) -> str:
     """What crossed the threshold, such as `37 distinct destination.ip within 10m, threshold 25`."""
     body = alert.rule.body.get("correlation")
+    if alert.rule.kind in OWN_KINDS:
+        return _own(alert)
     if body is None:
         suppress = alert.rule.meta.get("suppress")
         return f"first match within {suppress['for']}" if suppress else "one match"
     if body["type"] == "temporal_ordered":
         return f"{', then '.join(map(str, body['rules']))}, within {body['timespan']}"
     return f"{_value(alert)} {_unit(body)} within {body['timespan']}{_threshold(body)}"
+
+
+def _own(alert: Alert) -> str:
+    says = alert.rule.meta
+    match alert.rule.kind:
+        case Kind.FIRST_SEEN:
+            return f"not seen for {says['history']}: {', '.join(says['fields'])}"
+        case Kind.BEACON:
+            return f"regular for {says['lasting']} or more within {says['timespan']}, score {alert.value}, " \
+                   f"threshold {says['score']}"
+    what = f"{says['metric']} of {says['field']}" if "field" in says else "flows"
+    way = "far above" if "above" in says else "far below"
+    return f"{_value(alert)} {what} within {says['bucket']}, {way} the median of {says['history']}"
 
 
 def first_step(rule: Rule) -> str:

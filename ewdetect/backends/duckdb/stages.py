@@ -1,7 +1,7 @@
 """Stages → SQL statements.
 
-Every stage leaves two relations: its hits (`t`, `ref`, and the columns that later stages read) and, for windows,
-the flows behind each hit. Names are the stages' own, so that two rules that share a stage share its work.
+Every stage leaves two relations: its hits (`t`, `ref`, and the columns that later stages read) and, where a hit is not
+one flow, the flows behind each hit. Names are the stages' own, so that two rules that share a stage share its work.
 
 The measure of a window is taken twice at each instant: with it (t - T, t] and just before it [t - T, t). An episode
 begins where the condition holds at an instant but did not hold at the one before, or had stopped to hold since.
@@ -12,8 +12,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ewdetect.flows.sql import name, text
-from ewdetect.plan import OPERATORS, Key, Measure, Selection, Stage, Steps, Threshold, Window
+from ewdetect.backends.duckdb.beacon import beacon
+from ewdetect.backends.duckdb.deviation import deviation
+from ewdetect.backends.duckdb.first_seen import first_seen
+from ewdetect.backends.duckdb.measures import measured
+from ewdetect.backends.duckdb.parts import (
+    all_inputs,
+    by,
+    comma,
+    episodes,
+    evidence,
+    evidence_of,
+    hits,
+    keys_of,
+    more,
+    scratch,
+)
+from ewdetect.flows.sql import text
+from ewdetect.plan import (
+    OPERATORS,
+    Beacon,
+    Deviation,
+    FirstSeen,
+    Selection,
+    Stage,
+    Steps,
+    Threshold,
+    Window,
+)
+
+__all__ = ["Block", "blocks", "evidence", "hits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +55,7 @@ class Block:
 
 def blocks(stages: Sequence[Stage], predicates: Mapping[str, str]) -> tuple[Block, ...]:
     """SQL for all stages, in order. `predicates` has the condition of each selection."""
-    windows = frozenset(s.name for s in stages if not isinstance(s, Selection))
+    windows = frozenset(s.name for s in stages if not isinstance(s, Selection | FirstSeen))
     return tuple(_block(stage, predicates, windows) for stage in stages)
 
 
@@ -39,19 +67,12 @@ def _block(stage: Stage, predicates: Mapping[str, str], windows: frozenset[str])
             return Block(stage.name, _window(stage, windows), stage.inputs)
         case Steps():
             return Block(stage.name, _steps(stage, windows), stage.inputs)
-
-
-def hits(stage: str) -> str:
-    """The relation of a stage's hits: `#t`, `#ref`, for windows `#end` and `#value`, and the fields or keys.
-
-    No field and no alias can begin with `#`, which is a comment in YAML.
-    """
-    return name(f"{stage} hits")
-
-
-def evidence(stage: str) -> str:
-    """The relation of a window's evidence: `ref` of the hit and `seq` of the flow."""
-    return name(f"{stage} evidence")
+        case FirstSeen():
+            return Block(stage.name, first_seen(stage), stage.inputs)
+        case Deviation():
+            return Block(stage.name, deviation(stage), stage.inputs)
+        case Beacon():
+            return Block(stage.name, beacon(stage, windows), stage.inputs)
 
 
 def _selection(stage: Selection, condition: str) -> str:
@@ -59,88 +80,28 @@ def _selection(stage: Selection, condition: str) -> str:
             f"FROM flow WHERE {condition}")
 
 
-def _rows(stage: Window | Steps) -> str:
-    """The scratch table with the rows that a window looks at."""
-    return name(f"{stage.name} rows")
-
-
-# ---------------------------------------------------------------- inputs
-
-def _keys(keys: Sequence[Key]) -> list[str]:
-    return [f"k{i}" for i in range(len(keys))]
-
-
-def _input(number: int, stage: str, keys: Sequence[Key], values: Sequence[str]) -> str:
-    """One input as (t, ref, step, k0 …, v0 …), without the hits that lack a key or a value."""
-    fields = [key.fields[stage] for key in keys]
-    columns = [f"{name(f)} AS k{i}" for i, f in enumerate(fields)] + [
-        f"{name(v)} AS v{i}" for i, v in enumerate(values)
-    ]
-    present = " AND ".join(f"{name(f)} IS NOT NULL" for f in [*fields, *values]) or "true"
-    return f"SELECT \"#t\" AS t, \"#ref\" AS ref, {number} AS step{_more(columns)} FROM {hits(stage)} WHERE {present}"
-
-
-def _inputs(stage: Window | Steps, keys: Sequence[Key], values: Mapping[str, Sequence[str]]) -> str:
-    return " UNION ALL ".join(_input(i, s, keys, values[s]) for i, s in enumerate(stage.inputs))
-
-
-def _by(keys: Sequence[str]) -> str:
-    return f"PARTITION BY {', '.join(keys)} " if keys else ""
-
-
-def _comma(columns: Iterable[str]) -> str:
-    """Columns before others."""
-    return "".join(f"{c}, " for c in columns)
-
-
-def _more(columns: Iterable[str]) -> str:
-    """Columns after others."""
-    return "".join(f", {c}" for c in columns)
-
-
 # ---------------------------------------------------------------- counts, sums and the like
 
 def _window(stage: Window, windows: frozenset[str]) -> tuple[str, ...]:
-    keys = _keys(stage.keys)
+    keys = keys_of(stage.keys)
     measure = stage.measure
-    rows = _inputs(stage, stage.keys, measure.fields)
+    rows = all_inputs(stage, stage.keys, measure.fields)
     if measure.function == "count" and len(stage.inputs) > 1:
         # One flow that matches two of the rules is one event, so all rules on flows are one step.
         flows = [i for i, s in enumerate(stage.inputs) if s not in windows]
         step = f"CASE WHEN step IN ({', '.join(map(str, flows))}) THEN {flows[0]} ELSE step END" if flows else "step"
-        rows = f"SELECT DISTINCT t, ref, {step} AS step{_more(keys)} FROM ({rows})"
-    inside = f"({_by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan - 1} PRECEDING AND CURRENT ROW)"
-    before = f"({_by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan} PRECEDING AND 1 PRECEDING)"
-    values = f"{_measure(measure, inside)} AS value, {_measure(measure, before)} AS earlier"
-    instants = f"SELECT DISTINCT {_comma(keys)}t, {values} FROM {_rows(stage)}"
+        rows = f"SELECT DISTINCT t, ref, {step} AS step{more(keys)} FROM ({rows})"
+    inside = f"({by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan - 1} PRECEDING AND CURRENT ROW)"
+    before = f"({by(keys)}ORDER BY t RANGE BETWEEN {stage.timespan} PRECEDING AND 1 PRECEDING)"
+    values = f"{measured(measure, inside)} AS value, {measured(measure, before)} AS earlier"
+    instants = f"SELECT DISTINCT {comma(keys)}t, {values} FROM {scratch(stage)}"
     holds, held = (f"coalesce({_holds(v, stage.thresholds)}, false)" for v in ("value", "earlier"))
     return (
-        f"CREATE OR REPLACE TEMP TABLE {_rows(stage)} AS {_pruned(rows, stage, keys)}",
-        _episodes(stage, keys, instants, holds, held),
-        _evidence(stage, keys, windows),
-        f"DROP TABLE {_rows(stage)}",
+        f"CREATE OR REPLACE TEMP TABLE {scratch(stage)} AS {_pruned(rows, stage, keys)}",
+        episodes(stage, keys, instants, holds, held),
+        evidence_of(stage, keys, windows),
+        f"DROP TABLE {scratch(stage)}",
     )
-
-
-def _measure(measure: Measure, over: str = "") -> str:
-    """The measure of a group, or with `over` that of a window. An empty window counts and sums to 0."""
-    over = f" OVER {over}" if over else ""
-    match measure.function:
-        case "count":
-            return f"count(*){over}"
-        case "temporal":
-            return f"count(DISTINCT step){over}"
-        case "distinct":
-            width = len(next(iter(measure.fields.values())))
-            value = "v0" if width == 1 else f"({', '.join(f'v{i}' for i in range(width))})"
-            return f"count(DISTINCT {value}){over}"
-        case "sum":
-            return f"coalesce(sum(v0){over}, 0)"
-        case "avg":
-            return f"avg(v0){over}"
-        case "median":
-            return f"median(v0){over}"
-    return f"quantile_cont(v0, {text((measure.percentile or 0) / 100)}){over}"
 
 
 def _holds(value: str, thresholds: Iterable[Threshold]) -> str:
@@ -159,7 +120,7 @@ def _pruned(rows: str, stage: Window, keys: Sequence[str]) -> str:
     pruned = _reaching(f"({rows})", keys, _BOUNDS[stage.measure.function], floors)
     if stage.measure.function in ("distinct", "temporal"):
         # The cheap bound first: counting distinct values of every group would cost more than all the rest.
-        return f"WITH busy AS MATERIALIZED ({pruned}) {_reaching('busy', keys, _measure(stage.measure), floors)}"
+        return f"WITH busy AS MATERIALIZED ({pruned}) {_reaching('busy', keys, measured(stage.measure), floors)}"
     return pruned
 
 
@@ -173,20 +134,20 @@ def _reaching(rows: str, keys: Sequence[str], bound: str, floors: Sequence[Thres
 
 def _steps(stage: Steps, windows: frozenset[str]) -> tuple[str, ...]:
     """`since` of a hit of step n is the latest time at which a chain of earlier hits that leads to it can begin."""
-    keys = _keys(stage.keys)
+    keys = keys_of(stage.keys)
     peer = [f"v{i}" for i in range(len(stage.distinct))]
     values = {s: [k.fields[s] for k in stage.distinct] for s in stage.inputs}
-    rows = _inputs(stage, stage.keys, values)
+    rows = all_inputs(stage, stage.keys, values)
     chain = _two_different(keys, peer) if peer else _chain(len(stage.inputs), keys)
-    done = (f"SELECT {_comma(keys)}t, max(since) AS since FROM ({chain.format(rows=_rows(stage))}) "
+    done = (f"SELECT {comma(keys)}t, max(since) AS since FROM ({chain.format(rows=scratch(stage))}) "
             f"WHERE since > t - {stage.timespan} GROUP BY ALL")
-    earlier = f"max(since) OVER ({_by(keys)}ORDER BY t RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-    instants = f"SELECT {_comma(keys)}t, {len(stage.inputs)} AS value, {earlier} AS earlier FROM ({done})"
+    earlier = f"max(since) OVER ({by(keys)}ORDER BY t RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    instants = f"SELECT {comma(keys)}t, {len(stage.inputs)} AS value, {earlier} AS earlier FROM ({done})"
     return (
-        f"CREATE OR REPLACE TEMP TABLE {_rows(stage)} AS {_complete(rows, len(stage.inputs), keys)}",
-        _episodes(stage, keys, instants, "true", f"coalesce(earlier >= t - {stage.timespan}, false)"),
-        _evidence(stage, keys, windows),
-        f"DROP TABLE {_rows(stage)}",
+        f"CREATE OR REPLACE TEMP TABLE {scratch(stage)} AS {_complete(rows, len(stage.inputs), keys)}",
+        episodes(stage, keys, instants, "true", f"coalesce(earlier >= t - {stage.timespan}, false)"),
+        evidence_of(stage, keys, windows),
+        f"DROP TABLE {scratch(stage)}",
     )
 
 
@@ -203,7 +164,7 @@ def _chain(steps: int, keys: Sequence[str]) -> str:
     """Hits of the last step with `since`, for any number of steps."""
     relation = "SELECT *, CASE WHEN step = 0 THEN t END AS since FROM {rows}"
     for step in range(1, steps):
-        before = (f"max(CASE WHEN step = {step - 1} THEN since END) OVER ({_by(keys)}ORDER BY t "
+        before = (f"max(CASE WHEN step = {step - 1} THEN since END) OVER ({by(keys)}ORDER BY t "
                   "RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)")
         relation = f"SELECT * REPLACE (CASE WHEN step = {step} THEN {before} ELSE since END AS since) FROM ({relation})"
     return f"SELECT * FROM ({relation}) WHERE step = {steps - 1}"
@@ -214,7 +175,7 @@ def _two_different(keys: Sequence[str], peer: Sequence[str]) -> str:
 
     Of the first step's hits only two matter at any time: the latest, and the latest with another peer than that.
     """
-    order = f"({_by(keys)}ORDER BY t, {', '.join(peer)}, ref)"
+    order = f"({by(keys)}ORDER BY t, {', '.join(peer)}, ref)"
     who = f"({', '.join(peer)})" if len(peer) > 1 else peer[0]
     part = ", ".join([*keys, "run"])
     firsts = (
@@ -230,33 +191,3 @@ def _two_different(keys: Sequence[str], peer: Sequence[str]) -> str:
     return (f"SELECT s.*, CASE WHEN ({theirs}) IS DISTINCT FROM ({mine}) THEN f.t ELSE f.other END AS since "
             f"FROM (SELECT * FROM {{rows}} WHERE step = 1) s ASOF JOIN (SELECT * FROM ({firsts}) {newest}) f "
             f"ON {match} AND s.t > f.t")
-
-
-# ---------------------------------------------------------------- episodes and their evidence
-
-def _episodes(stage: Window | Steps, keys: Sequence[str], instants: str, holds: str, held: str) -> str:
-    """One row for each episode; `#t` is the crossing."""
-    order = f"({_by(keys)}ORDER BY t)"
-    named = _comma(f"{k} AS {name(key.name)}" for k, key in zip(keys, stage.keys, strict=True))
-    grouped = ", ".join([*keys, "episode"])
-    judged = f"SELECT *, {holds} AS holds, {held} AS held FROM ({instants})"
-    begun = f"SELECT *, holds AND NOT (held AND coalesce(lag(holds) OVER {order}, false)) AS begins FROM ({judged})"
-    numbered = f"SELECT *, sum(CAST(begins AS INTEGER)) OVER {order} AS episode FROM ({begun})"
-    return (f"CREATE OR REPLACE TEMP TABLE {hits(stage.name)} AS "
-            f"SELECT row_number() OVER (ORDER BY min(t), {grouped}) AS \"#ref\", {named}min(t) AS \"#t\", "
-            f"max(t) AS \"#end\", arg_min(value, t) AS \"#value\" FROM ({numbered}) WHERE holds GROUP BY {grouped}")
-
-
-def _evidence(stage: Window | Steps, keys: Sequence[str], windows: frozenset[str]) -> str:
-    """The flows in the window at the crossing; for hits of an earlier window, the flows behind those."""
-    match = "".join(f" AND r.{k} = h.{name(key.name)}" for k, key in zip(keys, stage.keys, strict=True))
-    joined = (f"FROM {hits(stage.name)} h JOIN {_rows(stage)} r "
-              f"ON r.t > h.\"#t\" - {stage.timespan} AND r.t <= h.\"#t\"{match}")
-    parts = []
-    for step, source in enumerate(stage.inputs):
-        behind = f" JOIN {evidence(source)} e ON e.ref = r.ref" if source in windows else ""
-        seq = "e.seq" if source in windows else "r.ref AS seq"
-        parts.append(f"SELECT h.\"#ref\" AS ref, {seq} {joined}{behind} WHERE r.step = {step}")
-    return (
-        f"CREATE OR REPLACE TEMP TABLE {evidence(stage.name)} AS SELECT DISTINCT * FROM ({' UNION ALL '.join(parts)})"
-    )

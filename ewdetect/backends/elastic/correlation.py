@@ -69,7 +69,7 @@ class _Query:
 
     @property
     def upper(self) -> list[Window | Steps]:
-        return [stage for stage in self.stages if not isinstance(stage, Selection)]
+        return [stage for stage in self.stages if isinstance(stage, Window | Steps)]
 
     @property
     def tagged(self) -> bool:
@@ -151,7 +151,7 @@ def _uses(stages: Sequence[Stage]) -> tuple[_Use, ...]:
     """Every input of every stage."""
     uses = []
     for place, stage in enumerate(stages):
-        if isinstance(stage, Selection):
+        if not isinstance(stage, Window | Steps):
             continue
         for number, source in enumerate(stage.inputs):
             values = (tuple(key.fields[source] for key in stage.distinct) if isinstance(stage, Steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ewdetect.backends import predicate
+from ewdetect.backends import predicate, types
 from ewdetect.backends.base import Query, chosen
 from ewdetect.backends.elastic import content, correlation, threshold
 from ewdetect.backends.elastic.esql import EsqlPrinter
@@ -26,6 +26,9 @@ class ElasticBackend:
         **predicate.CANNOT,
         **{f"esql: {construct}": why for construct, why in correlation.CANNOT.items()},
         **threshold.CANNOT,
+        **types.CANNOT,
+        "first_seen": "a rule of type `new_terms` compares with the history before its run, not before each flow; it "
+                      "has no warm-up, and another rule cannot count it",
         "lucene: fieldref": "Lucene cannot compare two fields; use the dialect esql",
     })
 
@@ -34,6 +37,7 @@ class ElasticBackend:
 
         Raises Rejected.
         """
+        types.refuse_types(resolved, self.name, self.cannot)
         windowed = not isinstance(plan(resolved)[-1], Selection)
         word = chosen(dialect or ("esql" if windowed else "lucene"), self.dialects, "dialect")
         if word == threshold.DIALECT:

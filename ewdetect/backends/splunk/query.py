@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ewdetect.backends import predicate
+from ewdetect.backends import predicate, types
 from ewdetect.backends.base import Query, chosen
 from ewdetect.backends.splunk import content, search
 from ewdetect.backends.splunk.spl import SplPrinter
@@ -23,6 +23,9 @@ class SplunkBackend:
     cannot: Mapping[str, str] = MappingProxyType({
         **predicate.CANNOT,
         **search.CANNOT,
+        **types.CANNOT,
+        "first_seen": "what was seen before would stand in a lookup that a scheduled search writes and reads, and the "
+                      "first run, a late one and a repeated one answer differently",
         "fieldref": "`search` cannot compare two fields",
         "literal asterisk": "`search` takes every `*` as a wildcard and has no escape for it",
         "single wildcard": "`search` has no wildcard for one character",
@@ -31,6 +34,7 @@ class SplunkBackend:
 
     def render(self, resolved: ResolvedRule, context: str, dialect: str | None) -> Query:
         """The query of a resolved rule. Raises Rejected."""
+        types.refuse_types(resolved, self.name, self.cannot)
         target = self.target(chosen(dialect, self.dialects, "dialect"))
         return search.render(resolved, context, target)
 

@@ -135,7 +135,7 @@ def _read_by(stages: Sequence[Stage]) -> Iterator[str]:
 def _correlated(resolved: ResolvedRule, stages: Sequence[Stage], tags: Mapping[str, str], setting: Setting) -> Commands:
     """Each inner correlation beside the events, then the last one alone."""
     reader = reader_of(resolved, setting)
-    upper = [stage for stage in stages if not isinstance(stage, Selection)]
+    upper = [stage for stage in stages if isinstance(stage, Window | Steps)]
     found: Commands = []
     for stage in upper:
         inputs = _inputs(stage, stages, tags, reader)
@@ -236,7 +236,7 @@ def _named(stages: Sequence[Stage], setting: Setting) -> Commands:
 # ---------------------------------------------------------------- caveats
 
 def _caveats(stages: Sequence[Stage], setting: Setting) -> Iterator[str]:
-    upper = [stage for stage in stages if not isinstance(stage, Selection)]
+    upper = [stage for stage in stages if isinstance(stage, Window | Steps)]
     if swept := [stage for stage in upper if isinstance(stage, Window) and not is_first(stage)]:
         pairs = all(stage.measure.function in ("distinct", "temporal") and all(
             t.operator in MORE for t in stage.thresholds) for stage in swept)

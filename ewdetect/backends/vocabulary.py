@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sigma.exceptions import SigmaError
 from sigma.processing.pipeline import ProcessingPipeline
 
 from ewdetect.flows import Source
-from ewdetect.load import content_root
+from ewdetect.load import changed, content_root
 from ewdetect.model import Field
 from ewdetect.problems import Location, Problem, Rejected
 from ewdetect.yamlfile import Document, read_documents
@@ -98,7 +99,7 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
     if not path.is_file():
         raise Rejected([Problem("convert/no-mapping", f"nothing says how {siem} holds the flows of `{source.name}`"
                                 + (_SEVERAL if source.merge else ""), Location(str(path)), _mend(path, source))])
-    vocabulary = _vocabulary(_read(root / f"{shared}.yml"), _read(path))
+    vocabulary = _vocabulary(*(_read(file, changed(file)) for file in (root / f"{shared}.yml", path)))
     if source.merge and not vocabulary.once:
         raise Rejected([Problem("convert/several-records", f"`{source.name}` in {siem}{_SEVERAL}", Location(str(path)),
                                 _mend(path, source))])
@@ -121,7 +122,8 @@ def shared_block(shared: str, key: str) -> Mapping[str, str]:
     return found
 
 
-def _read(path: Path) -> Document:
+@cache
+def _read(path: Path, version: int) -> Document:
     document = read_documents(path)[0]
     pipeline = {key: value for key, value in document.data.items() if key != "ewdetect"}
     try:

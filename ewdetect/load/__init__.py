@@ -3,6 +3,7 @@
 from ewdetect.load.content import (
     Tactic,
     Technique,
+    changed,
     content_root,
     context_fields,
     load_attack,
@@ -22,6 +23,7 @@ __all__ = [
     "Item",
     "Tactic",
     "Technique",
+    "changed",
     "content_root",
     "context_fields",
     "items",

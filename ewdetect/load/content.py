@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ewdetect import schemas
@@ -47,12 +49,23 @@ def content_root() -> Path:
 
 def load_fields(root: Path | None = None) -> Mapping[str, Field]:
     """Every canonical field by name: record fields, derived ones, and each context attribute once for each side."""
-    data = only_document((root or content_root()) / "mappings" / "flow.yml", "flow").data
+    path = (root or content_root()) / "mappings" / "flow.yml"
+    return _fields(path, changed(path))
+
+
+def changed(path: Path) -> int:
+    """When a file changed last, in nanoseconds, as a key for what was read from it; 0 where it is not there."""
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+@cache
+def _fields(path: Path, version: int) -> Mapping[str, Field]:
+    data = only_document(path, "flow").data
     fields = {name: _field(name, raw, "record") for name, raw in data["fields"].items()}
     fields |= {name: _field(name, raw, "derived") for name, raw in data["derived"].items()}
     for side in _SIDES:
         fields |= {side + name: _field(side + name, raw, "context") for name, raw in data["context"].items()}
-    return fields
+    return MappingProxyType(fields)
 
 
 def context_fields(fields: Mapping[str, Field] | None = None) -> Mapping[str, Field]:

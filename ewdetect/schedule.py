@@ -15,21 +15,25 @@ from ewdetect.plan import Selection, Stage, Window, seconds
 # From a SIEM's usual least interval to the longest that an alert may wait. Each divides an hour, as cron must.
 _PERIODS = (300, 360, 600, 720, 900, 1200, 1800, 3600)
 SHORTEST, LONGEST = _PERIODS[0], _PERIODS[-1]
+# A flow is written when it ends. Where a run may report again what it has reported, it also finds the crossings of
+# flows that lasted up to so long; Elastic's runs may.
+LASTING = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """All in seconds. `window` is 0 for single flows."""
+    """All in seconds. `window` is 0 for single flows. `lasting` is how long a flow may last and still be counted."""
 
     period: int
     window: int
     delay: int
+    lasting: int = 0
 
 
 def schedule(stages: Sequence[Stage], source: Source) -> Schedule:
     """The schedule of a rule's stages on one source: the greatest period up to a quarter of the last window."""
-    delay = source.traits.delay
-    return Schedule(_period(stages[-1]), _window(stages), 0 if delay == "0s" else seconds(delay))
+    delay = 0 if source.traits.delay == "0s" else seconds(source.traits.delay)
+    return Schedule(_period(stages[-1]), _window(stages), delay, LASTING if delay else 0)
 
 
 def _period(last: Stage) -> int:

@@ -56,7 +56,7 @@ class Alert:
 
 def worlds(cases: Sequence[Sequence[Flow]], when: Schedule) -> tuple[tuple[World, ...], int]:
     """A world for each run of each case whose period holds a flow, and the length of a stretch in ms."""
-    back = (when.window + 2 * when.period + when.delay) * 1000
+    back = (when.window + 2 * when.period + when.delay + when.lasting) * 1000
     length = 4 * back + 86_400_000 + 7_654_321
     made: list[World] = []
     for number, flows in enumerate(cases):
@@ -67,15 +67,17 @@ def worlds(cases: Sequence[Sequence[Flow]], when: Schedule) -> tuple[tuple[World
 
 
 def _runs(flows: Sequence[Flow], when: Schedule) -> Iterator[int]:
-    """The times of the runs whose period, or the one before it, holds the beginning of a flow. The others report
-    nothing, as every crossing is the beginning of a flow."""
+    """The times of the runs whose period, or the one before it, holds the beginning of a flow, and of the last run that
+    may report it. Runs without one report nothing, as every crossing is the beginning of a flow."""
     if not flows:
         return
-    period, delay = when.period * 1000, when.delay * 1000
+    period, delay, lasting = when.period * 1000, when.delay * 1000, when.lasting * 1000
     began = sorted({flow.began for flow in flows})
     phase = 1234        # Kibana's runs are on no even minute
-    for now in range(began[0] // period * period + phase, began[-1] + 3 * period + delay, period):
-        if any(now - 2 * period - delay < t <= now - delay for t in began):
+    for now in range(began[0] // period * period + phase, began[-1] + 3 * period + delay + lasting, period):
+        new = any(now - 2 * period - delay < t <= now - delay for t in began)
+        last = any(now - period < t + 2 * period + delay + lasting <= now for t in began[:1])
+        if new or (lasting and last):
             yield now
 
 

@@ -147,7 +147,8 @@ def test_one_request_for_each_run_says_the_same(node: Client) -> None:
 def ran(node: Client, query: Query, now: int) -> set[tuple[str, int]]:
     """The alerts of one run at `now` (ms), as groups and times."""
     assert query.schedule
-    back = (query.schedule.window + 2 * query.schedule.period + query.schedule.delay) * 1000
+    when = query.schedule
+    back = (when.window + 2 * when.period + when.delay + when.lasting) * 1000
     between = {"range": {"@timestamp": {"gte": now - back, "lte": now, "format": "epoch_millis"}}}
     arrived = {"range": {"event.ingested": {"lte": now, "format": "epoch_millis"}}}
     text = re.sub(r"^FROM \S+ ", "FROM parity-runs ", query.text.replace("TO_LONG(NOW())", str(now)))

@@ -40,6 +40,8 @@ CANNOT: Mapping[str, str] = {
 _WINDOWED = ("count", "distinct", "sum", "temporal")
 _LATE = ("A run reports the crossings up to {delay} s ago, when every flow of them has arrived, and looks back far "
          "enough to make up for one run that was late or left out. After a longer outage run the rule by hand for it.")
+_LONG = ("A flow is written when it ends. One that lasted longer than {lasting} s comes too late to be counted, and "
+         "one that comes late may bring a second alert of its episode, at an earlier time.")
 _PRECISION = "Elasticsearch keeps times in milliseconds; flows of one millisecond have no order."
 _SINGLE = "Documents that hold several values in a field that groups or counts are passed over."
 _ROWS = ("Flows of a group that reaches the sum are compared pair by pair within two timespans; groups of many "
@@ -330,8 +332,8 @@ def _guard(when: Schedule) -> str:
     run reports everything.
     """
     now, late = "TO_LONG(NOW())", when.delay * SECOND
-    twice = (2 * when.period + when.delay) * SECOND
-    past = (when.window + 3 * when.period + when.delay) * SECOND
+    twice = (2 * when.period + when.delay + when.lasting) * SECOND
+    past = (when.window + 3 * when.period + when.delay + when.lasting) * SECOND
     until = f"{now} - {late}" if late else now
     return f"(ew_at > {now} - {twice} AND ew_at <= {until}) OR ew_at < {now} - {past}"
 
@@ -353,6 +355,8 @@ def _caveats(stages: Sequence[Stage], when: Schedule) -> Iterator[str]:
     windows = [stage for stage in stages if isinstance(stage, Window)]
     yield _LATE.format(delay=when.delay)
     yield _PRECISION
+    if when.lasting:
+        yield _LONG.format(lasting=when.lasting)
     if any(not isinstance(stage, Selection) and stage.keys for stage in stages):
         yield _SINGLE
     if any(stage.measure.function == "sum" for stage in windows):

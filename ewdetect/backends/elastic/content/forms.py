@@ -70,7 +70,7 @@ def _esql(read: Reading, query: Query, plan: Schedule) -> Form:
 
 
 def _since(plan: Schedule, window: int) -> int:
-    return window + _SPARE * plan.period + plan.delay
+    return window + _SPARE * plan.period + plan.delay + (plan.lasting if window else 0)
 
 
 def _single(read: Reading, query: Query, plan: Schedule) -> Form:

@@ -153,9 +153,11 @@ def _schedule(form: Form) -> Iterator[str]:
                "ago: by then every flow of it has arrived.")
         yield _BY_START
         return
-    window = form.since - 2 * when.period - when.delay
+    lasting = when.lasting if form.windowed else 0
+    window = form.since - 2 * when.period - when.delay - lasting
     reasons = [*([f"a window of {window} s"] if window else []), f"two periods of {when.period} s, so that one missed "
-               "or late run loses nothing", *([f"{when.delay} s that a flow may arrive late"] if when.delay else [])]
+               "or late run loses nothing", *([f"{when.delay} s that a flow may arrive late"] if when.delay else []),
+               *([f"{lasting} s that a flow may last before it is written"] if lasting else [])]
     yield f"It runs every {when.period} s and reads the last {form.since} s: {', and '.join(reasons)}."
     if form.windowed:
         yield _BY_START

@@ -178,7 +178,7 @@ def test_a_document_of_many_flows_may_be_laid_out_and_packed(tmp_path: Path) -> 
 
 def test_fields_missing_and_an_unknown_version(tmp_path: Path) -> None:
     lines = (MAPPINGS / "palo_alto" / "sample.log").read_text().splitlines(keepends=True)
-    shorter = lines[1].rpartition(",tcp-fin")[0] + "\n"
+    shorter = lines[1].rpartition(",15,tcp-fin")[0] + "\n"
     longer = lines[1].rstrip() + ",new,columns,of,a,later,version\n"
     report, [flow] = read("palo_alto", written(tmp_path / "a.log", shorter + longer))
     assert report.dropped == {"ragged": 1} and flow["source.bytes"] == 2400

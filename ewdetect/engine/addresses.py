@@ -76,7 +76,8 @@ def load_segments(db: duckdb.DuckDBPyConnection, network: Network, context: Sequ
 def build_addresses(db: duckdb.DuckDBPyConnection, network: Network, context: Sequence[Field]) -> None:
     """The table `address`: one row for each spelling that `record` holds, with its number and its context.
 
-    `id` is the same for two spellings of one address. `host` is NULL for what is no address.
+    `id` is the same for two spellings of one address; `digits` is the number as text, which takes long to make. What is
+    no address has no row.
     """
     types = _types(db, network, context)
     attributes = ", ".join(
@@ -88,7 +89,7 @@ def build_addresses(db: duckdb.DuckDBPyConnection, network: Network, context: Se
              numbered AS (SELECT spelling, ewd_ip(spelling) AS ip FROM spelling WHERE spelling IS NOT NULL),
              found AS (SELECT n.*, s.*, coalesce(n.ip <= s.last, false) AS inside
                        FROM (SELECT * FROM numbered WHERE ip IS NOT NULL) n ASOF LEFT JOIN segment s ON n.ip >= s.first)
-        SELECT spelling, ip, CAST(dense_rank() OVER (ORDER BY ip) AS INTEGER) AS id,
+        SELECT spelling, ip, CAST(ip AS VARCHAR) AS digits, CAST(dense_rank() OVER (ORDER BY ip) AS INTEGER) AS id,
                ip >> 32 = 65535 AS is_v4, {_MULTICAST} AS is_group, {attributes}
         FROM found s""")
 

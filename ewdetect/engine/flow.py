@@ -69,8 +69,8 @@ def _either(straight: str, turned: str) -> str:
 # A record without an id is known by what it says, so that evidence names the same flow in every run.
 _OWN_ID = "~"
 _ID = (
-    f'coalesce(r."event.id", \'{_OWN_ID}\' || left(md5(concat_ws(\' \', r."event.start", a.ip, r."source.port", b.ip, '
-    'r."destination.port", r."network.transport", r."source.bytes", r."destination.bytes")), 16))'
+    f'coalesce(r."event.id", \'{_OWN_ID}\' || left(md5(concat_ws(\' \', r."event.start", a.digits, r."source.port", '
+    'b.digits, r."destination.port", r."network.transport", r."source.bytes", r."destination.bytes")), 16))'
 )
 
 

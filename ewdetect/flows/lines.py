@@ -81,7 +81,8 @@ def _parts(columns: Columns) -> str:
     """The values of a line. Quotes are rare, and looked for only where there are some."""
     mark = text(columns.separator)
     if columns.separator == " ":
-        return "regexp_split_to_array(trim(rest), ' +')"
+        return ("CASE WHEN contains(rest, '  ') THEN regexp_split_to_array(trim(rest), ' +') "
+                "ELSE string_split(trim(rest), ' ') END")
     quoted = text(f'("(?:[^"]|"")*"|[^{columns.separator}]*){columns.separator}')
     return (f"CASE WHEN contains(rest, '\"') THEN list_transform(regexp_extract_all(rest || {mark}, {quoted}, 1), "
             f"lambda x: trim(x, '\"')) ELSE string_split(rest, {mark}) END")

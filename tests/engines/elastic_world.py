@@ -44,6 +44,8 @@ def _document(flow: Mapping[str, Any], name: str, number: int) -> dict[str, Any]
     both = [flow["source.bytes"], flow["destination.bytes"]]
     if name != "flow" and None not in both:
         counters["network.bytes"] = sum(both)
+    if flow.get("network.protocol") is not None:
+        counters["network.protocol"] = flow["network.protocol"]
     return {key: value for key, value in {**made, **counters}.items() if key != "event.start"}
 
 

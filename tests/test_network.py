@@ -207,7 +207,7 @@ def test_office_is_sound() -> None:
     assert lint(OFFICE) == []
     assert len(values_of(OFFICE, "zone")) >= 9
     assert values_of(OFFICE, "is_decoy") == (False, True)
-    assert values_of(OFFICE, "tier") == (0, 1, 2)
+    assert {0, 1, 2} <= set(values_of(OFFICE, "tier"))
 
 
 def test_a_decoy_is_cut_out_of_its_subnet() -> None:

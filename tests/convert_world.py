@@ -26,6 +26,9 @@ from ewdetect.yamlfile import dump, parse_documents
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("flow", "suricata_eve", "zeek_conn")
+# One rule for each thing that conversion does: golden files show these on every source, and the others on one.
+REPRESENTATIVE = ("decoy_touch", "db_unapproved_role", "env_crossing", "large_internal_transfer", "pivot_chain",
+                  "scan_icmp_sweep", "scan_ports", "scan_then_admin", "smb_fanout")
 DIALECTS = {"lucene": "elastic", "esql": "elastic", "spl": "splunk"}
 
 
@@ -61,6 +64,14 @@ def rule(selection: Any, condition: Any = "selection", **others: Any) -> Rule:
             "detection": {"selection": selection, **others, "condition": condition}, "ewdetect": meta}
     document = parse_documents(dump(body), "probe.yml")[0]
     return Rule("probe", str(body["id"]), Kind.EVENT, "Test", "low", "test", document.data, document)
+
+
+def golden_forms(rule: Rule) -> Iterator[tuple[str, str]]:
+    """The sources and ways of context on which golden files show a rule."""
+    if rule.name in REPRESENTATIVE:
+        yield from ((name, context) for name in SOURCES for context in ("inline", "enriched"))
+    else:
+        yield "zeek_conn", "enriched"
 
 
 def bare(found: Rule) -> Rule:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ewdetect.model import Kind, Rule
 from ewdetect.problems import Rejected
-from tests.convert_world import DIALECTS, ROOT, SOURCES, converted, pack
+from tests.convert_world import DIALECTS, ROOT, converted, golden_forms, pack
 from tests.elastic_rules import golden_rules
 from tests.faults.page import golden_page
 from tests.samples import golden_samples
@@ -42,6 +42,7 @@ def golden_files() -> Iterator[tuple[Path, str]]:
     yield from golden_queries()
     yield from golden_rules(GOLDEN)
     yield from golden_saved_searches(GOLDEN / SAVED)
+    yield from golden_names()
     yield from golden_samples()
     yield from golden_cli()
     yield from golden_page()
@@ -50,15 +51,14 @@ def golden_files() -> Iterator[tuple[Path, str]]:
 
 
 def golden_queries() -> Iterator[tuple[Path, str]]:
-    """The queries of the pack, for every dialect, source and kind of context."""
+    """The queries of the pack, for every dialect."""
     for rule in pack().rules.values():
         if not rule.alerts:
             continue
         for dialect in DIALECTS if rule.kind is Kind.EVENT else CORRELATED:
-            for source in SOURCES:
-                for context in ("inline", "enriched"):
-                    path = GOLDEN / FOLDERS[dialect] / source / context / f"{rule.name}.txt"
-                    yield path, _query(rule, dialect, source, context)
+            for source, context in golden_forms(rule):
+                path = GOLDEN / FOLDERS[dialect] / source / context / f"{rule.name}.txt"
+                yield path, _query(rule, dialect, source, context)
 
 
 def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
@@ -69,6 +69,19 @@ def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
         said = [f"{p.code}: {p.message.replace(f'{ROOT}/', '')}" for p in refused.problems]
         return "\n".join(["refused", "", *said]) + "\n"
     return "\n".join([query.text.replace(" | ", "\n| "), "", *query.caveats]) + "\n"
+
+
+# Of the other sources, enough to review their names: one rule, context written in.
+NAMED = ("fortinet_fortigate", "packetbeat_flow", "palo_alto", "sysmon_3")
+NAMED_RULE = "db_unapproved_role"
+
+
+def golden_names() -> Iterator[tuple[Path, str]]:
+    for dialect, siem in DIALECTS.items():
+        for source in NAMED:
+            if (ROOT / "mappings" / source / f"{siem}.yml").is_file():
+                path = GOLDEN / FOLDERS[dialect] / source / "inline" / f"{NAMED_RULE}.txt"
+                yield path, _query(pack().rules[NAMED_RULE], dialect, source, "inline")
 
 
 def write() -> None:

@@ -21,8 +21,7 @@ test: $(READY)   ## the tool's tests, then every rule's own cases
 	$(BIN)/ewdetect test
 
 test-engines: $(READY)   ## run every converted query on a real Elasticsearch and an SPL executor; needs Java 21 and Maven
-	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto -q tests/engines && \
-		$(BIN)/python -m tests.engines.report --check $$ledger
+	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto -q tests/engines
 
 parity: $(READY)   ## the same, and write docs/parity.md anew
 	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto -q tests/engines && \

@@ -236,7 +236,7 @@ def _joined(parts: Sequence[str]) -> str:
 
 def _added_up(use: _Use, asked: _Query) -> str:
     if _measure(use, asked) != "number":
-        return "0"
+        return "TO_LONG(0)"
     field = asked.setting.fields.get(use.values[0])
     if field is not None and field.type != "integer":
         rule = asked.resolved.rule

@@ -21,7 +21,7 @@ from tests.engines.elasticsearch.java import Unavailable, built, find_java
 PROJECT = Path(__file__).parent / "node_project"
 DEFAULT_VERSION = "8.19.21"
 H3_VERSIONS = {"8.19.21": "8.19.4"}
-HEAP = "768m"
+HEAP = "2g"
 START_SECONDS = 60
 STOP_SECONDS = 20
 

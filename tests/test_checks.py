@@ -237,7 +237,7 @@ def test_a_code_without_a_check_has_no_page() -> None:
     assert page_of("rule/no-such-code") == ""
 
 
-def test_the_pack_that_ships_is_clean_and_checked_within_a_second() -> None:
+def test_the_pack_that_ships_is_clean_and_checked_within_three_seconds() -> None:
     # The time of the processor from the start of Python, so that a busy machine does not decide.
     code = ("import sys, time; from ewdetect.check import check_paths; found = check_paths([sys.argv[1]]); "
             "print(time.process_time()); print(*found, sep='\\n')")
@@ -245,4 +245,4 @@ def test_the_pack_that_ships_is_clean_and_checked_within_a_second() -> None:
                           check=True)
     seconds, _, found = done.stdout.partition("\n")
     assert found.strip() == ""
-    assert float(seconds) < 1
+    assert float(seconds) < 3

@@ -118,7 +118,8 @@ def _mend(path: Path, source: Source) -> str:
 
 def shared_block(shared: str, key: str) -> Mapping[str, str]:
     """One of our blocks of `mappings/<shared>.yml`, where no source is at hand."""
-    found: Mapping[str, str] = _read(content_root() / "mappings" / f"{shared}.yml").data["ewdetect"][key]
+    path = content_root() / "mappings" / f"{shared}.yml"
+    found: Mapping[str, str] = _read(path, changed(path)).data["ewdetect"][key]
     return found
 
 

@@ -55,9 +55,8 @@ def command(rules: tuple[str, ...], target: str, source: str | None, network: st
     problems = list(dict.fromkeys(problems))
     emit({"json": lambda: queries_json(queries, problems), "rule": lambda: "".join(whole),
           "text": lambda: _text(queries)}[form]())
-    for query in queries:
-        for caveat in query.caveats:
-            tell(f"{query.rule}: {caveat}")
+    for said in (f"{query.rule}: {caveat}" for query in queries for caveat in query.caveats):
+        tell(said)
     if problems:
         tell_problems(problems)
     return code_of(problems)

@@ -68,7 +68,7 @@ def _zeek(flow: Flow, number: int) -> dict[str, Any] | None:
             "id.resp_p": flow["icmp.code" if icmp else "destination.port"], "proto": proto, "conn_state": state,
             "orig_ip_bytes": flow["source.bytes"], "resp_ip_bytes": flow["destination.bytes"],
             "resp_pkts": flow["destination.packets"], "orig_pkts": flow["source.packets"],
-            "service": flow["network.protocol"]}
+            "service": flow["network.protocol"], "duration": flow["event.duration"]}
 
 
 _FLAGS = {"established": (40, "1b", "1b"), "failed": (0, "02", "00"), "unknown": (0, "18", "00")}

@@ -6,7 +6,7 @@ a printer has to deal with missing fields in one place only, where it prints a N
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression, ConditionNOT, ConditionOR
@@ -161,3 +161,19 @@ def plain(value: SigmaType) -> Any:
         case SigmaString() if not value.contains_special():
             return "".join(str(part) for part in value.s).lower()
     raise ValueError(type(value).__name__)
+
+
+def without(node: Any, names: Collection[str]) -> Any:
+    """A condition that holds wherever `node` does, without a word on some fields."""
+    return simplified(_without(node, names, True))
+
+
+def _without(node: Any, names: Collection[str], positive: bool) -> Any:
+    match node:
+        case ConditionAND() | ConditionOR():
+            return type(node)([_without(arg, names, positive) for arg in node.args])
+        case ConditionNOT():
+            return ConditionNOT([_without(node.args[0], names, not positive)])
+        case ConditionFieldEqualsValueExpression() if node.field in names:
+            return positive
+    return node

@@ -19,8 +19,9 @@ from ewdetect.backends.base import Query, refuse_base, unsupported
 from ewdetect.backends.elastic.columns import Reader
 from ewdetect.backends.elastic.rows import SECOND, Commands, Rows, inline, quoted
 from ewdetect.backends.elastic.stages import LARGEST, at_least, steps, window
-from ewdetect.backends.events import Event, any_of, events_of, setting_with_sums, sums_of
-from ewdetect.backends.predicate import Setting, Target
+from ewdetect.backends.events import any_of, conditions_of, sums_of, with_sums
+from ewdetect.backends.predicate import Condition, Setting, Target
+from ewdetect.backends.tree import without
 from ewdetect.plan import Selection, Stage, Steps, Window, plan
 from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule
@@ -46,6 +47,16 @@ _PRECISION = "Elasticsearch keeps times in milliseconds; flows of one millisecon
 _SINGLE = "Documents that hold several values in a field that groups or counts are passed over."
 _ROWS = ("Flows of a group that reaches the sum are compared pair by pair within two timespans; groups of many "
          "thousand flows make the query slow, and past the memory limit Elasticsearch ends it with an error.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """An event rule: its name, its condition, and what of it can be asked before sums are made."""
+
+    name: str
+    text: str
+    early: str
+    found: Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +105,9 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     refuse_base(rule, target.name)
     stages = plan(resolved)
     _check(resolved, stages, target)
-    setting = setting_with_sums(resolved, context, target)
+    setting = with_sums(predicate.setting_of(resolved, context, target))
     asked = _Query(resolved, stages, setting, Reader(resolved, setting), _uses(stages))
-    events = events_of(resolved, setting)
+    events = _events(resolved, setting)
     when = schedule(stages, setting.source)
     if not asked.upper:
         return _single(asked, events[0], when)
@@ -108,7 +119,7 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     return Query(rule.name, target.name, target.dialect, setting.source.name, context, text, tuple(caveats), when)
 
 
-def _single(asked: _Query, event: Event, when: Schedule) -> Query:
+def _single(asked: _Query, event: _Event, when: Schedule) -> Query:
     """The query of single flows. Each alert is the flow's document, by which Kibana tells alerts apart."""
     setting, keep = asked.setting, asked.setting.vocabulary.keep
     commands = [*_found([event], asked, "_id, _index, _version"), *([f"KEEP {', '.join(keep)}"] if keep else [])]
@@ -163,12 +174,19 @@ def _uses(stages: Sequence[Stage]) -> tuple[_Use, ...]:
     return tuple(uses)
 
 
-def _flows(events: Sequence[Event], asked: _Query) -> Commands:
+def _events(resolved: ResolvedRule, setting: Setting) -> list[_Event]:
+    sums = sums_of(setting)
+    return [_Event(rule.name, predicate.spelt(found.tree, found.state, rule, setting),
+                   predicate.spelt(without(found.tree, sums), found.state, rule, setting), found)
+            for rule, found in conditions_of(resolved, setting)]
+
+
+def _flows(events: Sequence[_Event], asked: _Query) -> Commands:
     """The flows that match any of the rules, once for each use, with all columns of ours."""
     return [*_found(events, asked, "_id, _index"), *(_tagged(events, asked) if asked.tagged else []), *_columns(asked)]
 
 
-def _found(events: Sequence[Event], asked: _Query, metadata: str) -> Commands:
+def _found(events: Sequence[_Event], asked: _Query, metadata: str) -> Commands:
     """The flows that match any of the rules; where rules are told apart, perhaps more, but for sums."""
     sums = {name: parts for name, parts in sums_of(asked.setting).items() if any(name in e.text for e in events)}
     state = events[0].found.state
@@ -179,7 +197,7 @@ def _found(events: Sequence[Event], asked: _Query, metadata: str) -> Commands:
     return commands
 
 
-def _tagged(events: Sequence[Event], asked: _Query) -> Commands:
+def _tagged(events: Sequence[_Event], asked: _Query) -> Commands:
     """A row for each use of each rule that the flow matches."""
     texts = {event.name: event.text for event in events}
     tags: dict[str, list[str]] = {}

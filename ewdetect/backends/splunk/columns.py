@@ -9,7 +9,7 @@ from typing import Any
 from ewdetect.backends import predicate
 from ewdetect.backends.predicate import Setting
 from ewdetect.backends.splunk.rows import numbers, quoted
-from ewdetect.backends.splunk.trees import without
+from ewdetect.backends.tree import without
 from ewdetect.model import Kind, Rule
 from ewdetect.problems import Location, Problem, Rejected, suggest
 from ewdetect.resolve import ResolvedRule

@@ -6,22 +6,23 @@ detection reads, with the number of flows in it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sigma.conditions import ConditionOR
 
 from ewdetect.backends import predicate
 from ewdetect.backends.context import SIDES
+from ewdetect.backends.events import any_of, conditions_of, sums_of, with_sums
 from ewdetect.backends.predicate import Condition, Setting, Target
 from ewdetect.backends.splunk import context
 from ewdetect.backends.splunk.columns import Reader
 from ewdetect.backends.splunk.period import started
 from ewdetect.backends.splunk.rows import Commands, numbers, quoted
-from ewdetect.backends.splunk.trees import fields_in, renamed, summarised, without
-from ewdetect.backends.tree import simplified
-from ewdetect.model import Kind, Rule
+from ewdetect.backends.splunk.trees import fields_in, renamed, summarised
+from ewdetect.backends.tree import simplified, without
+from ewdetect.model import Rule
 from ewdetect.problems import Problem, Rejected
 from ewdetect.resolve import ResolvedRule
 
@@ -46,25 +47,12 @@ def setting_of(resolved: ResolvedRule, context_: str, target: Target) -> Setting
             "convert/unsupported", f"`{resolved.rule.name}`: {target.name} ({target.dialect}) cannot say "
             f"`event.start` of `{plain.source.name}`: {why}", resolved.rule.document.at("title"),
             "convert with --dialect spl")])
-    sums = {name: f"ew_{name.replace('.', '_')}" for name, parts in plain.vocabulary.sums.items()
-            if name not in plain.names and all(part in plain.names for part in parts)}
-    return replace(plain, names={**plain.names, **sums})
+    return with_sums(plain)
 
 
 def events_of(resolved: ResolvedRule, setting: Setting, tags: Mapping[str, str]) -> list[Event]:
     """The event rules that a detection stands on. Raises Rejected with the problems of all of them."""
-    events: list[Event] = []
-    problems: list[Problem] = []
-    for part in resolved.parts:
-        if part.kind is not Kind.EVENT:
-            continue
-        try:
-            events.append(Event(tags[part.name], part, predicate.condition(part, resolved, setting)))
-        except Rejected as rejected:
-            problems += rejected.problems
-    if problems:
-        raise Rejected(list(dict.fromkeys(problems)))
-    return events
+    return [Event(tags[rule.name], rule, found) for rule, found in conditions_of(resolved, setting)]
 
 
 def commands(events: Sequence[Event], read: Collection[str], setting: Setting, tagged: bool) -> Commands:
@@ -73,17 +61,17 @@ def commands(events: Sequence[Event], read: Collection[str], setting: Setting, t
     record = record_fields(setting) if model else ()
     trees = [without(event.found.tree, record) for event in events]
     used = {*(name for tree in trees for name in fields_in(tree)), *_targets(read, setting)}
-    sums = {name: parts for name, parts in _sums(setting).items() if name in used}
+    sums = {name: parts for name, parts in sums_of(setting).items() if name in used}
     after = {*sums, *context.late(setting)}
     first = _summaries(events, used | {p for parts in sums.values() for p in parts}, after, setting) if model else [
-        f"search {_any(_spelt(without(e.found.tree, after), e, setting) for e in events)}", *started(setting)]
+        f"search {any_of(_spelt(without(e.found.tree, after), e, setting) for e in events)}", *started(setting)]
     texts = [_spelt(tree, event, setting) for tree, event in zip(trees, events, strict=True)]
     fetched = [*_added(sums), *context.commands(used, setting)]
     if tagged:
         found = ",".join(f"if(searchmatch({quoted(text)}),{quoted(event.tag)},null())"
                          for text, event in zip(texts, events, strict=True))
         return [*first, *fetched, f"eval ew_rule=mvappend({found})", "where isnotnull(ew_rule)"]
-    return [*first, *fetched, *([f"search {_any(texts)}"] if fetched or model else [])]
+    return [*first, *fetched, *([f"search {any_of(texts)}"] if fetched or model else [])]
 
 
 def record_fields(setting: Setting) -> frozenset[str]:
@@ -99,24 +87,12 @@ def _targets(read: Collection[str], setting: Setting) -> set[str]:
     return {setting.names[name] for name in {*read, *extra} if name in setting.names}
 
 
-def _sums(setting: Setting) -> Mapping[str, Sequence[str]]:
-    """Sum → its parts, all by Splunk's names."""
-    names = setting.names
-    return {names[name]: [names[part] for part in parts] for name, parts in setting.vocabulary.sums.items()
-            if names.get(name, "").startswith("ew_")}
-
-
 def _added(sums: Mapping[str, Sequence[str]]) -> Commands:
     return ["eval " + ", ".join(f"{name}={numbers(parts)}" for name, parts in sums.items())] if sums else []
 
 
 def _spelt(tree: Any, event: Event, setting: Setting) -> str:
     return "*" if tree is True else predicate.spelt(tree, event.found.state, event.rule, setting)
-
-
-def _any(texts: Iterable[str]) -> str:
-    found = list(dict.fromkeys(texts))
-    return found[0] if len(found) == 1 else " OR ".join(f"({text})" for text in found)
 
 
 # ---------------------------------------------------------------- data model

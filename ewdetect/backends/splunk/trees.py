@@ -11,22 +11,6 @@ from sigma.types import SigmaExpansion, SigmaNumber, SigmaString, SigmaType
 from ewdetect.backends.tree import simplified
 
 
-def without(node: Any, names: Collection[str]) -> Any:
-    """A condition that holds wherever `node` does, without a word on some fields."""
-    return simplified(_without(node, names, True))
-
-
-def _without(node: Any, names: Collection[str], positive: bool) -> Any:
-    match node:
-        case ConditionAND() | ConditionOR():
-            return type(node)([_without(arg, names, positive) for arg in node.args])
-        case ConditionNOT():
-            return ConditionNOT([_without(node.args[0], names, not positive)])
-        case ConditionFieldEqualsValueExpression() if node.field in names:
-            return positive
-    return node
-
-
 def summarised(node: Any, lower: Collection[str]) -> Any:
     """A condition that holds wherever `node` does, of plain equalities alone.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.elasticsearch.analyzer import Analyzer, analyzer
 from tests.engines.elasticsearch.client import Client
 from tests.engines.elasticsearch.java import Unavailable
 from tests.engines.elasticsearch.node import elasticsearch_node
@@ -39,6 +40,16 @@ def node() -> Iterator[Client]:
             client = Client(url)
             client.call("PUT", "/_cluster/settings", {"persistent": {"esql.query.result_truncation_max_size": ROWS}})
             yield client
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def front() -> Iterator[Analyzer]:
+    """Elasticsearch 9's own verdict on queries."""
+    try:
+        with analyzer() as running:
+            yield running
     except Unavailable as reason:
         pytest.skip(str(reason))
 

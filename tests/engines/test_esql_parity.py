@@ -7,7 +7,7 @@ Elasticsearch 9's own verdict on every query, and faults put into the emitter, e
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pkgutil import resolve_name
 from typing import Any
@@ -22,10 +22,9 @@ from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule, resolve_rule
 from tests.convert_world import SOURCES, office, pack, source
 from tests.engines.elastic_world import indexed, properties
-from tests.engines.elasticsearch.analyzer import Analyzer, Index, analyzer
+from tests.engines.elasticsearch.analyzer import Analyzer, Index
 from tests.engines.elasticsearch.client import Client
 from tests.engines.elasticsearch.inline_stats import run
-from tests.engines.elasticsearch.java import Unavailable
 from tests.engines.esql_parity import cases_of, executed, expected
 from tests.engines.kibana import MAX_SIGNALS, milliseconds, worlds
 from tests.engines.ledger import Entry, Ledger
@@ -61,15 +60,6 @@ def test_the_same_alerts(node: Client, ledger: Ledger, case_file: CaseFile, name
 
 
 # ---------------------------------------------------------------- Elasticsearch 9
-
-@pytest.fixture(scope="module")
-def front() -> Iterator[Analyzer]:
-    try:
-        with analyzer() as running:
-            yield running
-    except Unavailable as reason:
-        pytest.skip(str(reason))
-
 
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("name", SOURCES)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.engines.elasticsearch.analyzer import Analyzer, Index, Refused, analyzer
-from tests.engines.elasticsearch.java import Unavailable
+from tests.engines.elasticsearch.analyzer import Analyzer, Index, Refused
 from tests.engines.elasticsearch.test_node import WINDOW
 
 FLOW = {
@@ -22,15 +19,6 @@ INDICES = (
     Index("zones", {"source.ip": "ip", "destination.port": "long", "source.zone": "keyword"}, "lookup"),
     Index("ranges", {"zone_first": "ip", "zone_last": "ip", "source.zone": "keyword"}, "lookup"),
 )
-
-
-@pytest.fixture(scope="module")
-def front() -> Iterator[Analyzer]:
-    try:
-        with analyzer() as running:
-            yield running
-    except Unavailable as reason:
-        pytest.skip(str(reason))
 
 
 def test_the_sliding_window_is_accepted_with_its_types(front: Analyzer) -> None:

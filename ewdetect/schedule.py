@@ -14,7 +14,7 @@ from ewdetect.plan import Selection, Stage, Window, seconds
 
 # From a SIEM's usual least interval to the longest that an alert may wait. Each divides an hour, as cron must.
 _PERIODS = (300, 360, 600, 720, 900, 1200, 1800, 3600)
-SHORTEST, LONGEST = _PERIODS[0], _PERIODS[-1]
+SHORTEST = _PERIODS[0]
 # A flow is written when it ends. Where a run may report again what it has reported, it also finds the crossings of
 # flows that lasted up to so long; Elastic's runs may.
 LASTING = 3600

@@ -19,31 +19,26 @@ from ewdetect import schedule
 from ewdetect.convert import backend, convert_rule
 from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule, resolve_rule
+from tests.engines import window_rules
 from tests.engines.elasticsearch.client import Client
 from tests.engines.esql_parity import executed, reference
 from tests.engines.sensors import told_by
+from tests.engines.window_rules import ANY, BASE, BIG, HOSTS, SMB, SSH, Document, flows_at, pivot
 from tests.world import correlation, event_rule, flow, office, pack, source
 
 T, PERIOD, DELAY = 10, 7, "5s"
 SETTINGS = settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.generate],
                     suppress_health_check=list(HealthCheck))
 TIMES = st.builds(lambda second, off: abs(second + off / 1000), st.integers(0, 45), st.sampled_from([0, 0, 0, -1, 1]))
-FLOWS = st.lists(st.fixed_dictionaries({
-    "at": TIMES, "source": st.sampled_from(["10.10.0.1", "10.10.0.2", "fd00:10::1"]),
-    "destination": st.sampled_from(["10.30.0.1", "10.30.0.2", "10.30.0.3", "fd00:30::4"]),
-    "port": st.sampled_from([22, 445, None]), "bytes": st.sampled_from([0, 1, 5, 50, None])}), min_size=5, max_size=25)
+FLOWS = flows_at(TIMES, 5)
 HISTORIES = st.lists(FLOWS, min_size=8, max_size=8)
-ANY = event_rule("any", {"network.scope": "internal"})
-SSH = event_rule("ssh", {"destination.port": 22})
-SMB = event_rule("smb", {"destination.port": 445})
-BIG = event_rule("big", {"source.bytes|gte": 5})
-Document = Mapping[str, Any]
 
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "SHORTEST", PERIOD)
-    monkeypatch.setattr(schedule, "LONGEST", PERIOD)
+    monkeypatch.setattr(schedule, "_PERIODS", (PERIOD,))
+    monkeypatch.setattr(schedule, "LASTING", 0)     # an hour more, and no run would cut these bursts
 
 
 def made(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -71,16 +66,7 @@ def agree(node: Client, histories: Sequence[Sequence[Mapping[str, Any]]], asked:
     assert found == wanted
 
 
-MEASURES: Mapping[str, tuple[str, Any, list[str]]] = {
-    "count": ("event_count", None, ["source.ip"]),
-    "count without groups": ("event_count", None, []),
-    "count by two fields": ("event_count", None, ["source.ip", "destination.port"]),
-    "distinct": ("value_count", "destination.ip", ["source.ip"]),
-    "distinct that may be missing": ("value_count", "destination.port", ["source.ip"]),
-    "distinct combinations": ("value_count", ["destination.ip", "destination.port"], ["source.ip"]),
-    "sum": ("value_sum", "source.bytes", ["source.ip"]),
-    "sum of both sides": ("value_sum", "network.bytes", ["source.ip"]),
-}
+MEASURES = {**window_rules.MEASURES, "sum of both sides": ("value_sum", "network.bytes", ["source.ip"])}
 
 
 @pytest.mark.parametrize("kind", MEASURES)
@@ -124,7 +110,6 @@ def test_ordered_steps(node: Client, histories: list[Any], steps: list[str], cou
 
 HOPS = st.lists(st.lists(st.tuples(TIMES, st.sampled_from("ABCD"), st.sampled_from("ABCD")), max_size=18),
                 min_size=8, max_size=8)
-HOSTS = {"A": "10.30.0.1", "B": "10.30.0.2", "C": "fd00:30::3", "D": "10.30.0.11"}
 
 
 @settings(SETTINGS, max_examples=4)
@@ -132,12 +117,7 @@ HOSTS = {"A": "10.30.0.1", "B": "10.30.0.2", "C": "fd00:30::3", "D": "10.30.0.11
 def test_a_pivot_goes_on_to_another_host(node: Client, hops: list[list[tuple[float, str, str]]]) -> None:
     rows = [[{"at": t, "source": HOSTS[a], "destination": HOSTS[b], "port": 445, "bytes": 1} for t, a, b in path]
             for path in hops]
-    one, two = (event_rule(name, {"destination.port": 445}) for name in ("one", "two"))
-    agree(node, rows, correlation(
-        "pivot", "temporal_ordered", ["one", "two"], f"{T}s", group_by=["through"],
-        aliases={"through": {"one": "destination.ip", "two": "source.ip"},
-                 "peer": {"one": "source.ip", "two": "destination.ip"}}) | {"ewdetect": {"distinct": ["peer"]}},
-        one, two)
+    agree(node, rows, *pivot(f"{T}s"))
 
 
 @SETTINGS
@@ -198,11 +178,7 @@ def test_a_dropped_parenthesis_is_seen(node: Client, monkeypatch: pytest.MonkeyP
 
 # ---------------------------------------------------------------- refusals
 
-BASE: Mapping[str, Any] = {"group_by": ["source.ip"]}
-REFUSED: Mapping[str, tuple[str, list[Document]]] = {
-    f"value_{kind}": (kind, [ANY, correlation("rule", f"value_{kind}", ["any"], "1m", **BASE, condition={
-        "field": "source.bytes", "gte": 5, **({"percentile": 90} if kind == "percentile" else {})})])
-    for kind in ("avg", "median", "percentile")} | {
+REFUSED = {**window_rules.REFUSED} | {
     f"a threshold that asks for {operator}": ("less than a threshold", [ANY, correlation(
         "rule", "event_count", ["any"], "1m", **BASE, condition={operator: 5})])
     for operator in ("lt", "lte", "eq", "neq")} | {
@@ -212,18 +188,6 @@ REFUSED: Mapping[str, tuple[str, list[Document]]] = {
         "rule", "event_count", ["any"], "1m", **BASE, condition={"gte": 0})]),
     "very many values": ("a threshold over 10000", [ANY, correlation(
         "rule", "value_count", ["any"], "1m", **BASE, condition={"field": "destination.ip", "gte": 20000})]),
-    "a sum of fractions": ("sum of fractions", [ANY, correlation(
-        "rule", "value_sum", ["any"], "1m", **BASE, condition={"field": "event.duration", "gte": 5})]),
-    "two distinct aliases": ("several distinct aliases", [SSH, BIG, correlation(
-        "rule", "temporal_ordered", ["ssh", "big"], "1m", aliases={
-            name: dict.fromkeys(("ssh", "big"), f"{name}.ip") for name in ("source", "destination")})
-        | {"ewdetect": {"distinct": ["source", "destination"]}}]),
-    "three distinct steps": ("distinct over more than two steps", [SSH, BIG, SMB, correlation(
-        "rule", "temporal_ordered", ["ssh", "big", "smb"], "1m") | {"ewdetect": {"distinct": ["source.ip"]}}]),
-    "a group by context": ("`source.zone`", [ANY, correlation(
-        "rule", "event_count", ["any"], "1m", group_by=["source.zone"], condition={"gte": 1})]),
-    "a group by what no field holds": ("`flow.reversed`", [ANY, correlation(
-        "rule", "event_count", ["any"], "1m", group_by=["flow.reversed"], condition={"gte": 1})]),
 }
 
 

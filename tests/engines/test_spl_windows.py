@@ -21,9 +21,11 @@ from ewdetect.backends.splunk import period, search
 from ewdetect.backends.splunk.spl import SplPrinter
 from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule, resolve_rule
+from tests.engines import window_rules
 from tests.engines.spl import run
 from tests.engines.spl_documents import SECOND, events_of, models
 from tests.engines.spl_parity import Hit, floored, lookup, replay, saved, told
+from tests.engines.window_rules import ANY, BIG, HOSTS, MEASURES, SMB, SSH, Document, flows_at, pivot
 from tests.world import DAY, correlation, event_rule, flow, office, open_office, pack, source
 
 MINUTE = 60
@@ -32,15 +34,7 @@ NOW = DAY // SECOND + 2 * T
 SETTINGS = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 TIMES = st.builds(lambda second, off: abs(second * MINUTE + off / 1_000_000), st.integers(0, 45),
                   st.sampled_from([0, 0, 0, -1, 1]))
-FLOWS = st.lists(st.fixed_dictionaries({
-    "at": TIMES, "source": st.sampled_from(["10.10.0.1", "10.10.0.2", "fd00:10::1"]),
-    "destination": st.sampled_from(["10.30.0.1", "10.30.0.2", "10.30.0.3", "fd00:30::4"]),
-    "port": st.sampled_from([22, 445, None]), "bytes": st.sampled_from([0, 1, 5, 50, None])}), max_size=25)
-ANY = event_rule("any", {"network.scope": "internal"})
-SSH = event_rule("ssh", {"destination.port": 22})
-SMB = event_rule("smb", {"destination.port": 445})
-BIG = event_rule("big", {"source.bytes|gte": 5})
-Document = Mapping[str, Any]
+FLOWS = flows_at(TIMES)
 
 
 def made(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -69,17 +63,6 @@ def both(flows: Sequence[Mapping[str, Any]], seed: int, asked: Document, *others
 def agree(flows: Sequence[Mapping[str, Any]], seed: int, asked: Document, *others: Document, **how: str) -> None:
     found, wanted = both(flows, seed, asked, *others, **how)
     assert found == wanted
-
-
-MEASURES: Mapping[str, tuple[str, Any, list[str]]] = {
-    "count": ("event_count", None, ["source.ip"]),
-    "count without groups": ("event_count", None, []),
-    "count by two fields": ("event_count", None, ["source.ip", "destination.port"]),
-    "distinct": ("value_count", "destination.ip", ["source.ip"]),
-    "distinct that may be missing": ("value_count", "destination.port", ["source.ip"]),
-    "distinct combinations": ("value_count", ["destination.ip", "destination.port"], ["source.ip"]),
-    "sum": ("value_sum", "source.bytes", ["source.ip"]),
-}
 
 
 LATE = [("flow", "spl"), ("suricata_eve", "spl"), ("zeek_conn", "spl"), ("flow", "tstats")]
@@ -146,7 +129,6 @@ def test_ordered_steps(rows: list[dict[str, Any]], steps: list[str], count: int,
 
 
 HOPS = st.lists(st.tuples(TIMES, st.sampled_from("ABCD"), st.sampled_from("ABCD")), max_size=18)
-HOSTS = {"A": "10.30.0.1", "B": "10.30.0.2", "C": "fd00:30::3", "D": "10.30.0.11"}
 
 
 @settings(SETTINGS, max_examples=30)
@@ -155,12 +137,7 @@ HOSTS = {"A": "10.30.0.1", "B": "10.30.0.2", "C": "fd00:30::3", "D": "10.30.0.11
 @example(hops=[(0, "B", "A"), (0, "C", "A"), (1, "A", "C"), (T, "A", "D")], seed=0)
 def test_a_pivot_goes_on_to_another_host(hops: list[tuple[float, str, str]], seed: int) -> None:
     flows = [flow(i, t, source_ip=HOSTS[a], destination_ip=HOSTS[b]) for i, (t, a, b) in enumerate(hops)]
-    one, two = (event_rule(name, {"destination.port": 445}) for name in ("one", "two"))
-    agree(flows, seed, correlation(
-        "pivot", "temporal_ordered", ["one", "two"], f"{T}s", group_by=["through"],
-        aliases={"through": {"one": "destination.ip", "two": "source.ip"},
-                 "peer": {"one": "source.ip", "two": "destination.ip"}}) | {"ewdetect": {"distinct": ["peer"]}},
-        one, two)
+    agree(flows, seed, *pivot(f"{T}s"))
 
 
 @SETTINGS
@@ -244,27 +221,11 @@ def test_a_period_that_is_one_second_off_is_seen(longer: int, monkeypatch: pytes
 
 # ---------------------------------------------------------------- refusals
 
-BASE: Mapping[str, Any] = {"group_by": ["source.ip"]}
 REFUSED: Mapping[str, tuple[str, list[Document]]] = {
-    f"value_{kind}": (kind, [ANY, correlation("rule", f"value_{kind}", ["any"], "1m", **BASE, condition={
-        "field": "source.bytes", "gte": 5, **({"percentile": 90} if kind == "percentile" else {})})])
-    for kind in ("avg", "median", "percentile")} | {
-    "a sum of fractions": ("sum of fractions", [ANY, correlation(
-        "rule", "value_sum", ["any"], "1m", **BASE, condition={"field": "event.duration", "gte": 5})]),
-    "two distinct aliases": ("several distinct aliases", [SSH, BIG, correlation(
-        "rule", "temporal_ordered", ["ssh", "big"], "1m", aliases={
-            name: dict.fromkeys(("ssh", "big"), f"{name}.ip") for name in ("source", "destination")})
-        | {"ewdetect": {"distinct": ["source", "destination"]}}]),
-    "three distinct steps": ("distinct over more than two steps", [SSH, BIG, SMB, correlation(
-        "rule", "temporal_ordered", ["ssh", "big", "smb"], "1m") | {"ewdetect": {"distinct": ["source.ip"]}}]),
+    **window_rules.REFUSED,
     "an alias that is no name": ("name of a key", [SSH, correlation(
         "rule", "event_count", ["ssh"], "1m", group_by=['a"b'], condition={"gte": 1},
-        aliases={'a"b': {"ssh": "source.ip"}})]),
-    "a group by context": ("`source.zone`", [ANY, correlation(
-        "rule", "event_count", ["any"], "1m", group_by=["source.zone"], condition={"gte": 1})]),
-    "a group by what no field holds": ("`flow.reversed`", [ANY, correlation(
-        "rule", "event_count", ["any"], "1m", group_by=["flow.reversed"], condition={"gte": 1})]),
-}
+        aliases={'a"b': {"ssh": "source.ip"}})])}
 
 
 @pytest.mark.parametrize("case", REFUSED)

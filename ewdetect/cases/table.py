@@ -11,6 +11,7 @@ cell of a row decides how many flows it has, and shorter ones repeat. `count` sa
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,7 @@ class _Reader:
         self.place = place
         self.defaults = {f.name: f.default for f in fields.values() if f.origin == "record" and f.default is not None}
         self.addresses = [f.name for f in fields.values() if f.origin == "record" and f.type == "ip"]
+        self.left_out: dict[tuple[str, ...], dict[str, Any]] = {}
         self.problems: list[Problem] = []
         self.first_line: dict[str, int] = {}
 
@@ -172,12 +174,12 @@ class _Reader:
             for n, time in enumerate(clocks.of(total)))
 
     def _complete(self, given: dict[str, Any]) -> dict[str, Any]:
-        flow = self.defaults | given
-        implied: dict[str, Any] = {}
-        for field, values, what in _IMPLIED:
-            if str(flow.get(field)).lower() in values:
-                implied |= what
-        return self.defaults | implied | given
+        """A flow with what its own values leave out; few combinations of those decide what that is."""
+        words = tuple(str(given.get(field, self.defaults.get(field))).lower() for field, _, _ in _IMPLIED)
+        if words not in self.left_out:
+            implied = [what for word, (_, values, what) in zip(words, _IMPLIED, strict=True) if word in values]
+            self.left_out[words] = dict(ChainMap({}, *reversed(implied), self.defaults))
+        return self.left_out[words] | given
 
 
 def _cells(line: str, number: int) -> list[_Cell]:

@@ -21,6 +21,7 @@ from ewdetect.flows import Source, Term
 from ewdetect.load import context_fields, load_fields, load_network, load_pack, load_source
 from ewdetect.model import OWN_KINDS, Field, Kind, Pack, Rule
 from ewdetect.network import Network, address_int, network_from, segments
+from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
 from ewdetect.yamlfile import dump, parse_documents
 
@@ -69,6 +70,11 @@ def rule(selection: Any, condition: Any = "selection", **others: Any) -> Rule:
             "detection": {"selection": selection, **others, "condition": condition}, "ewdetect": meta}
     document = parse_documents(dump(body), "probe.yml")[0]
     return Rule("probe", str(body["id"]), Kind.EVENT, "Test", "low", "test", document.data, document)
+
+
+def refusal(rejected: Rejected) -> list[str]:
+    """Each problem on a line as golden files show it: paths from the project's folder, wherever that lies."""
+    return [f"{problem.code}: {problem.message.replace(f'{ROOT}/', '')}" for problem in rejected.problems]
 
 
 def golden_forms(rule: Rule) -> Iterator[tuple[str, str]]:

@@ -7,8 +7,8 @@ mappings/<source>/sample.flows.jsonl what raw records become; tests/golden/cli w
 command line prints; tests/golden/shared_data.txt what ../shared/data shows; docs/stock_converters.md what the official
 converters make of rules about flows.
 
-`python -m tests.golden_files` writes them, and `--check` says which differ; `make golden` and `make check` call it.
-A test compares too, so that every change of a query is seen and reviewed. A query is one line; here each
+`python -m tests.golden_files` writes them, and `--check` says which differ; `make golden` and `make check` call it,
+so that every change of a query is seen and reviewed. A query is one line; here each
 of its commands has one, and after an empty line come its caveats. Where a rule is refused, the refusal stands there.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ewdetect.model import Kind, Rule
 from ewdetect.problems import Rejected
-from tests.convert_world import DIALECTS, ROOT, converted, golden_forms, pack, sayable
+from tests.convert_world import DIALECTS, ROOT, converted, golden_forms, pack, refusal, sayable
 from tests.elastic_rules import golden_rules
 from tests.faults.page import golden_page
 from tests.samples import golden_samples
@@ -66,8 +66,7 @@ def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
     try:
         query = converted(rule, dialect, source_name=source, context=context)
     except Rejected as refused:
-        said = [f"{p.code}: {p.message.replace(f'{ROOT}/', '')}" for p in refused.problems]
-        return "\n".join(["refused", "", *said]) + "\n"
+        return "\n".join(["refused", "", *refusal(refused)]) + "\n"
     return "\n".join([query.text.replace(" | ", "\n| "), "", *query.caveats]) + "\n"
 
 
@@ -95,6 +94,7 @@ def write() -> None:
 def stale() -> list[Path]:
     """The golden files that are missing, differ, or belong to no rule."""
     expected = dict(golden_files())
+    assert not any(str(ROOT) in text for text in expected.values()), "a golden file names this very folder"
     there = {path for folder in FOLDERS.values() for path in (GOLDEN / folder).rglob("*.txt")}
     there |= set((GOLDEN / "elastic_rules").rglob("*.json")) | set((GOLDEN / SAVED).rglob("*.conf"))
     changed = {path for path, text in expected.items() if not path.exists() or path.read_text("utf-8") != text}

@@ -8,7 +8,7 @@ from pathlib import Path
 from ewdetect.convert import backend, convert_rule
 from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
-from tests.convert_world import office, pack, source
+from tests.convert_world import office, pack, refusal, source
 
 # Raw events with a start of their own and the lookup; the data model, with the zones written in.
 FORMS = (("suricata_eve", "spl", "enriched"), ("zeek_conn", "tstats", "inline"))
@@ -23,5 +23,5 @@ def golden_saved_searches(folder: Path) -> Iterator[tuple[Path, str]]:
             try:
                 text = splunk.content(resolved, convert_rule(resolved, splunk, context, dialect))
             except Rejected as rejected:
-                text = "".join(f"# refused: {problem.message}\n" for problem in rejected.problems)
+                text = "".join(f"# refused: {line}\n" for line in refusal(rejected))
             yield folder / name / dialect / f"{rule.name}.conf", text.replace(" | ", "\n    | ")

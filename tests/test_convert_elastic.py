@@ -22,7 +22,6 @@ from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
 from tests import siem_readers
 from tests.convert_world import converted, network, office, pack, predicate, rule, sayable, sigma_filter, source
-from tests.golden_files import stale
 
 
 def stock(backend: Any, selection: Any, condition: str = "selection", **others: Any) -> str:
@@ -37,10 +36,6 @@ def codes(asked: Rule, dialect: str = "lucene", **how: Any) -> set[str]:
     with pytest.raises(Rejected) as caught:
         converted(asked, dialect, **how)
     return {problem.code for problem in caught.value.problems}
-
-
-def test_goldens_are_fresh() -> None:
-    assert stale() == [], "run `make golden`, and read the diff"
 
 
 # ---------------------------------------------------------------- faults of the stock converters

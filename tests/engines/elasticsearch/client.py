@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SECONDS = 300
+BATCH = 10_000      # lines of one bulk request; a server refuses more than 100 MB at once
 FAST = {"number_of_replicas": 0, "translog.durability": "async"}     # nothing here outlives its test
 
 
@@ -64,10 +65,11 @@ class Client:
         """Index documents, visible to queries at once; their ids are 0, 1, 2 … or the server's own."""
         lines = []
         for number, document in enumerate(documents):
-            action = {"_id": str(number)} if numbered else {}
-            lines += [json.dumps({"index": action}), json.dumps(document)]
-        if not lines:
-            return
+            lines += [json.dumps({"index": {"_id": str(number)} if numbered else {}}), json.dumps(document)]
+        for start in range(0, len(lines), BATCH):
+            self._bulk(index, lines[start:start + BATCH])
+
+    def _bulk(self, index: str, lines: list[str]) -> None:
         data = ("\n".join(lines) + "\n").encode()
         answer, _ = self._send("POST", f"/{index}/_bulk?refresh=true", data, "application/x-ndjson")
         if answer["errors"]:

@@ -4,6 +4,9 @@
 (EsqlSession, InlineJoin). Here the first stage is a query, its rows become a lookup index, and LOOKUP JOIN is the
 join. All else runs as written. What could differ from 9.3 is refused as Unstageable: null keys, a full answer.
 Keys with several values join to nothing; emitted queries filter or expand them first.
+
+Each first stage runs all that stands before it, so a long query would take the square of its stages. After every
+STAGES of them the rows so far are stored, and the rest of the query reads them from there.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from tests.engines.elasticsearch.client import Answer, Client
 NATIVE = (9, 3)
 CUT = (10_000, 1_000_000)       # where answers end: by default, and with the setting that the suites make
 KEY = "ew_stage_key"
+STAGES = 3
+METADATA = ("_id", "_index")    # columns that no index can hold under their own names
 SEPARATOR = ', "|", '
 COMMAND = re.compile(r"INLINE\s+STATS\b(.*)", re.IGNORECASE | re.DOTALL)
 CASTS = {"date": "datetime", "null": "keyword", "text": "keyword"}
@@ -40,16 +45,33 @@ class Inline:
     keys: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Rows in an index, and the commands that read them."""
+
+    index: str
+    query: str
+
+
 def run(client: Client, query: str, window: Mapping[str, Any] | None = None) -> Answer:
     """The answer to an ES|QL query of 9.3, from a server of any version. Raises Failed and Unstageable."""
     if _version(client) >= NATIVE:
         return client.esql(query, window)
+    done: list[str] = []
+    stages, stored = 0, None
     commands = split(query, "|")
-    for place, command in enumerate(commands):
-        inline = parse(command)
-        if inline:
-            commands[place] = _stage(client, commands[:place], inline, window)
-    return client.esql(" | ".join(commands), window)
+    try:
+        for place, command in enumerate(commands):
+            inline = parse(command)
+            if inline and stages == STAGES:
+                old, stored = stored, _rows(client, done, commands[place:], window)
+                _forget(client, old)
+                done, stages, window = [stored.query], 0, None
+            done.append(_stage(client, done, inline, window) if inline else command)
+            stages += inline is not None
+        return client.esql(" | ".join(done), window)
+    finally:
+        _forget(client, stored)
 
 
 @cache
@@ -111,6 +133,28 @@ def _stage(client: Client, prefix: list[str], inline: Inline, window: Mapping[st
     return " | ".join([*computed, key, f"LOOKUP JOIN {index} ON {KEY}", f"DROP {KEY}"])
 
 
+def _rows(client: Client, done: list[str], rest: list[str], window: Mapping[str, Any] | None) -> Stored:
+    """The rows so far in an index of their own, with the columns that the rest of the query names.
+
+    Several keyword values come back sorted and once, as from any index.
+    """
+    answer = client.esql(" | ".join([*done, f"LIMIT {CUT[1]}"]), window)
+    _check(answer, [])
+    text = " | ".join(rest)
+    columns = dict(answer.columns) if "KEEP" not in text else {n: k for n, k in answer.columns if n in text}
+    names = {name: f"ew{name}" if name in METADATA else name for name in columns}
+    index = f"ew-rows-{uuid.uuid4().hex}"
+    client.create(index, {names[name]: _mapping(kind) for name, kind in columns.items()})
+    client.load(index, [{held: row[name] for name, held in names.items()} for row in answer.records()])
+    renamed = ", ".join(f"{name} = {held}" for name, held in names.items() if name != held)
+    return Stored(index, f"FROM {index} | EVAL {renamed}" if renamed else f"FROM {index}")
+
+
+def _forget(client: Client, stored: Stored | None) -> None:
+    if stored:
+        client.delete(stored.index)
+
+
 def _constants(answer: Answer) -> str:
     """One group: its values as constants. (8.19 joins no row on a constant key when no field of FROM is kept.)"""
     (row,) = answer.rows
@@ -147,9 +191,14 @@ def _store(client: Client, answer: Answer, names: list[str]) -> str:
     return index
 
 
+def _mapping(kind: str) -> dict[str, str]:
+    """How an index holds a column of this ES|QL type."""
+    return {"type": "keyword" if kind in ("null", "text") else {"datetime": "date", "integer": "integer"}.get(kind, kind)}
+
+
 @cache
 def _index(client: Client, columns: tuple[tuple[str, str], ...]) -> str:
-    types = {name: {"type": "keyword" if kind in ("null", "text") else kind} for name, kind in columns}
+    types = {name: _mapping(kind) for name, kind in columns}
     index = f"ew-stage-{uuid.uuid4().hex}"
     client.create(index, types, {"index.mode": "lookup"})
     return index

@@ -193,7 +193,7 @@ def _store(client: Client, answer: Answer, names: list[str]) -> str:
 
 def _mapping(kind: str) -> dict[str, str]:
     """How an index holds a column of this ES|QL type."""
-    return {"type": "keyword" if kind in ("null", "text") else {"datetime": "date", "integer": "integer"}.get(kind, kind)}
+    return {"type": "keyword" if kind in ("null", "text") else kind}
 
 
 @cache

@@ -77,9 +77,9 @@ def _rule(body: Mapping[str, Any]) -> Rule:
 # ---------------------------------------------------------------- goldens
 
 def golden_rules(root: Path) -> Iterator[tuple[Path, str]]:
-    """The Kibana rules of the pack: as `convert` writes them unasked, and as threshold rules beside them."""
+    """The Kibana rules of the pack: as `convert` writes them unasked, and beside them the approximations."""
     for rule in pack().alerting():
-        for ending, dialect in ((".json", None), (".threshold.json", "threshold")):
+        for ending, dialect in ((".json", None), (".threshold.json", "threshold"), (".new_terms.json", "new_terms")):
             for name, context in golden_forms(rule):
                 try:
                     made = kibana(rule, dialect, name, context)

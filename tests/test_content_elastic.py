@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -20,20 +20,22 @@ from ewdetect import schemas
 from ewdetect.backends.base import Query
 from ewdetect.backends.elastic.content import SEVERITY
 from ewdetect.backends.elastic.content.fields import Reading, index_of, reading
-from ewdetect.backends.elastic.content.forms import form, new_terms
+from ewdetect.backends.elastic.content.forms import form
 from ewdetect.backends.elastic.content.guide import escaped, known_gaps
 from ewdetect.backends.elastic.content.threat import threat
 from ewdetect.cli import verbs
 from ewdetect.convert import backend
 from ewdetect.load import load_attack, load_tactics
-from ewdetect.model import LEVELS, Kind, Rule
+from ewdetect.model import LEVELS, Kind, Pack, Rule
 from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule
 from ewdetect.schedule import Schedule
+from ewdetect.yamlfile import dump, parse_documents
 from tests.convert_world import ROOT, SOURCES, pack, rule
-from tests.elastic_rules import combinations, elastic, kibana, window_rule
+from tests.elastic_rules import DIALECTS, combinations, elastic, kibana, window_rule
 
 Made = Mapping[str, Any]
+APPROXIMATE = ("threshold", "new_terms")
 
 
 @cache
@@ -73,7 +75,7 @@ def test_every_rule_fulfils_the_schema() -> None:
 def test_the_query_is_the_one_that_convert_prints() -> None:
     for r, dialect, source, context, made in everything():
         _, query = converted(r.name, dialect, source, context)
-        assert made["query"] == (query.text.partition("\n")[0] if dialect == "threshold" else query.text)
+        assert made["query"] == (query.text.partition("\n")[0] if dialect in APPROXIMATE else query.text)
 
 
 def test_types_and_their_own_keys() -> None:
@@ -90,7 +92,7 @@ def test_types_and_their_own_keys() -> None:
 
 
 def test_identity() -> None:
-    for dialect in ("lucene", "esql", "threshold"):
+    for dialect in DIALECTS:
         for source in SOURCES:
             ids = [made["rule_id"] for r, s, context, made in of_dialect(dialect) if (s, context) == (source, "inline")]
             assert len(set(ids)) == len(ids) > 0
@@ -600,25 +602,61 @@ def test_caveats_say_how_a_threshold_differs() -> None:
 
 # ---------------------------------------------------------------- new terms
 
-def test_a_first_seen_rule() -> None:
-    resolved, query = elastic(rule({"destination.port": 22}), "lucene", context="enriched")
-    read = reading(resolved, "enriched")
-    fields = ["source.ip", "destination.ip", "source.zone"]
-    form = new_terms(read, query.text, fields, 14 * 86400, Schedule(300, 0, 600))
-    made = {**kibana(rule({"destination.port": 22}), "lucene", context="enriched"), "type": form.type, **form.parts}
-    assert (form.type, form.since, form.windowed) == ("new_terms", 1200, False)
+def first_seen(fields: Sequence[str], **changes: Any) -> tuple[Rule, Pack]:
+    """A first-seen rule over SSH sessions, and the pack that holds both."""
+    base = replace(rule({"destination.port": 22}), name="ssh", level="informational")
+    says = {"type": "first_seen", "rule": "ssh", "fields": list(fields), "history": "14d", **changes}
+    body = {"title": "New Pair", "id": "0b0e3ab8-17d6-4d6d-8d0a-1b3f7b1f7b24", "name": "new_pair", "level": "medium",
+            "ewdetect": says}
+    document = parse_documents(dump(body), "new_pair.yml")[0]
+    made = Rule("new_pair", str(body["id"]), Kind.FIRST_SEEN, "New Pair", "medium", "test", document.data, document,
+                ("ssh",))
+    return made, Pack({"ssh": base, "new_pair": made})
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_first_seen_rule(name: str) -> None:
+    asked, world = first_seen(["source.ip", "destination.ip", "source.zone"])
+    made = kibana(asked, "new_terms", name, "enriched", world=world)
+    _, query = elastic(asked, "new_terms", name, "enriched", world=world)
+    ssh, parts = query.text.split("\n")
+    assert made["type"] == "new_terms" and made["query"] == ssh and "destination.port:22" in ssh.replace(" ", "")
     assert made["new_terms_fields"] == ["source.ip", "destination.ip", "ew.source.zone"]
     assert made["history_window_start"] == "now-1209600s"
-    assert list(Draft202012Validator(schemas.schema("kibana_rule")).iter_errors(made)) == []
+    assert json.loads(parts) == {key: made[key] for key in ("new_terms_fields", "history_window_start")}
+    assert "threshold" not in made and "alert_suppression" not in made
+    assert "a combination of `source.ip`, `destination.ip`, `ew.source.zone`" in made["note"]
 
 
-@pytest.mark.parametrize(("fields", "history", "why"), [
-    ([], 86400, "1 to 3 fields"),
-    (["source.ip", "destination.ip", "destination.port", "network.transport"], 86400, "1 to 3 fields"),
-    (["source.ip", "source.zone"], 86400, "that the flows have"),
-    (["source.ip"], 1200, "longer than the 1200 s"),
+def test_caveats_say_how_new_terms_differ() -> None:
+    asked, world = first_seen(["source.ip", "network.state"], **{"warm-up": "7d"})
+    caveats = " ".join(elastic(asked, "new_terms", "flow", world=world)[1].caveats)
+    for words in ("looks back 1209600 s from each run", "Before the indices hold 604800 s of flows",
+                  "Values of network.state differ by the letters"):
+        assert words in caveats
+
+
+@pytest.mark.parametrize(("fields", "changes", "why"), [
+    (["source.ip", "destination.ip", "destination.port", "network.transport"], {}, "many fields"),
+    (["source.ip", "source.zone"], {}, "unmapped field"),
+    (["source.ip", "destination.ip"], {"aged": {"fields": ["source.ip"], "for": "7d"}}, "aged"),
 ])
-def test_a_first_seen_rule_that_kibana_has_not(fields: list[str], history: int, why: str) -> None:
-    resolved, query = elastic(rule({"destination.port": 22}), "lucene")
+def test_a_first_seen_rule_that_kibana_has_not(fields: list[str], changes: Any, why: str) -> None:
+    asked, world = first_seen(fields, **changes)
     with pytest.raises(Rejected, match=why):
-        new_terms(reading(resolved, "inline"), query.text, fields, history, Schedule(300, 0, 600))
+        elastic(asked, "new_terms", world=world)
+    assert f"new_terms: {why}" in backend("elastic").cannot
+
+
+def test_a_history_that_each_run_reads_whole_is_refused() -> None:
+    asked, world = first_seen(["source.ip"], history="20m")
+    with pytest.raises(Rejected, match="longer than the 1200 s"):
+        kibana(asked, "new_terms", world=world)
+
+
+def test_only_first_seen_becomes_new_terms_and_only_if_asked() -> None:
+    for name in ("smb_fanout", "decoy_touch", "first_contact_burst"):
+        with pytest.raises(Rejected, match="anything but first_seen"):
+            elastic(pack().rules[name], "new_terms")
+    with pytest.raises(Rejected, match="--dialect new_terms"):
+        elastic(pack().rules["new_admin_pair"], None)

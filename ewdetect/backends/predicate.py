@@ -6,7 +6,7 @@ canonical; then pySigma's pipeline renames and adds the source's own conditions,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -261,3 +261,12 @@ def size_caveats(setting: Setting, count: int, characters: int) -> Iterator[str]
         if actual > limits.get(what, actual):
             yield (f"The query has {actual} {what}, more than the {limits[what]} that the SIEM takes by default; "
                    "raise the limit there, or convert with --context enriched.")
+
+
+def letters_caveat(names: Iterable[str], setting: Setting) -> Iterator[str]:
+    """A caveat for the fields whose values a SIEM compares letter by letter, and whose letters the source mixes."""
+    texts = {setting.names[own] for own, field in setting.fields.items()
+             if field.type == "string" and own in setting.names}
+    mixed = [name for name in names if name in texts and setting.letters.get(name, "mixed") == "mixed"]
+    if mixed:
+        yield f"Values of {', '.join(mixed)} differ by the letters in which the source wrote them."

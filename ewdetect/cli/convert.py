@@ -28,7 +28,7 @@ from ewdetect.resolve import resolve_rule
 @click.option("--context", default="inline", show_default=True, metavar="HOW",
               help="inline: zones become networks in the query; enriched: the SIEM fills context fields.")
 @click.option("--dialect", metavar="D",
-              help="lucene, esql or threshold (elastic), spl or tstats (splunk); left out, the first.")
+              help="lucene, esql, threshold or new_terms (elastic), spl or tstats (splunk); left out, the first.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "rule"]), default="text", show_default=True,
               help="The query, for a person or for a program; or the whole rule as the SIEM takes it.")
 def command(rules: tuple[str, ...], target: str, source: str | None, network: str | None, context: str,

@@ -13,6 +13,7 @@ from functools import cache
 import pytest
 
 from ewdetect.model import Kind, Rule
+from ewdetect.problems import Rejected
 from tests.convert_world import SOURCES, bare, converted, document, pack, rule
 from tests.engines.elastic_world import properties
 from tests.engines.elasticsearch.client import Client
@@ -61,9 +62,12 @@ def test_elasticsearch_finds_the_same_flows(search: Callable[[str, str, str, str
                                             context: str) -> None:
     wrong, hits = [], 0
     for word, probe in asked().items():
-        if dialect == "lucene" and name == "flow" and "network.bytes" in str(probe.body):
-            continue        # Lucene adds no fields up, and refuses
-        text = converted(probe, dialect, source_name=name, context=context).text
+        try:
+            text = converted(probe, dialect, source_name=name, context=context).text
+        except Rejected:
+            # The source does not tell all that the rule asks, or Lucene cannot add up: the golden file shows why.
+            assert word in pack().rules or (dialect == "lucene" and "network.bytes" in str(probe.body))
+            continue
         meaning = means(probe)
         wanted = {n for n, (_, flow) in enumerate(world(name, "office")) if meaning(flow)}
         hits += len(wanted)

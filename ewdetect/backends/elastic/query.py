@@ -1,4 +1,4 @@
-"""The Elastic backend: single flows in Lucene or ES|QL, windows and steps in ES|QL, threshold rules if asked for."""
+"""The Elastic backend: single flows in Lucene or ES|QL, windows and steps in ES|QL; if asked for, approximations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from ewdetect.backends import predicate, types
 from ewdetect.backends.base import Query, chosen
-from ewdetect.backends.elastic import content, correlation, threshold
+from ewdetect.backends.elastic import content, correlation, new_terms, threshold
 from ewdetect.backends.elastic.esql import EsqlPrinter
 from ewdetect.backends.elastic.lucene import LucenePrinter
 from ewdetect.backends.printing import ExplicitPrinter
@@ -21,14 +21,15 @@ class ElasticBackend:
     """Rules for Elastic Security."""
 
     name = "elastic"
-    dialects = (*_PRINTERS, threshold.DIALECT)
+    dialects = (*_PRINTERS, threshold.DIALECT, new_terms.DIALECT)
     cannot: Mapping[str, str] = MappingProxyType({
         **predicate.CANNOT,
         **{f"esql: {construct}": why for construct, why in correlation.CANNOT.items()},
         **threshold.CANNOT,
+        **new_terms.CANNOT,
         **types.CANNOT,
         "first_seen": "a rule of type `new_terms` compares with the history before its run, not before each flow; it "
-                      "has no warm-up, and another rule cannot count it",
+                      "has no warm-up, and another rule cannot count it; ask for it with `--dialect new_terms`",
         "lucene: fieldref": "Lucene cannot compare two fields; use the dialect esql",
     })
 
@@ -37,6 +38,8 @@ class ElasticBackend:
 
         Raises Rejected.
         """
+        if dialect == new_terms.DIALECT:
+            return new_terms.render(resolved, context, self.target("lucene"))
         types.refuse_types(resolved, self.name, self.cannot)
         windowed = not isinstance(plan(resolved)[-1], Selection)
         word = chosen(dialect or ("esql" if windowed else "lucene"), self.dialects, "dialect")

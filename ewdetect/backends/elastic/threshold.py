@@ -13,7 +13,8 @@ from typing import Any
 
 from ewdetect.backends import predicate
 from ewdetect.backends.base import Query, refuse_base, unsupported
-from ewdetect.backends.predicate import Setting, Target
+from ewdetect.backends.events import one_query
+from ewdetect.backends.predicate import Setting, Target, letters_caveat
 from ewdetect.model import Kind
 from ewdetect.plan import Selection, Window, plan
 from ewdetect.problems import Rejected
@@ -46,19 +47,11 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     refuse_base(rule, target.name)
     setting = predicate.setting_of(resolved, context, target)
     part = threshold_of(resolved, setting.names)
-    stages = plan(resolved)
-    parts = [p for p in resolved.parts if p.kind is Kind.EVENT]
-    conditions = [predicate.condition(p, resolved, setting) for p in parts]
-    texts = [predicate.printer(setting).finished(predicate.spelt(found.tree, found.state, p, setting), found.state)
-             for p, found in zip(parts, conditions, strict=True)]
-    lucene = texts[0] if len(texts) == 1 else " OR ".join(f"({text})" for text in texts)
-    when = schedule(stages, setting.source)
-    caveats = dict.fromkeys([
-        *_differences(part, when, setting), *(c for found in conditions for c in found.caveats),
-        *setting.vocabulary.caveats,
-        *predicate.size_caveats(setting, sum(found.clauses for found in conditions), len(lucene))])
+    lucene, caveats = one_query(resolved, setting)
+    when = schedule(plan(resolved), setting.source)
+    caveats = tuple(dict.fromkeys([*_differences(part, when, setting), *caveats]))
     return Query(rule.name, target.name, DIALECT, setting.source.name, context,
-                 f"{lucene}\n{json.dumps({'threshold': part})}", tuple(caveats), when)
+                 f"{lucene}\n{json.dumps({'threshold': part})}", caveats, when)
 
 
 def threshold_of(resolved: ResolvedRule, names: Mapping[str, str]) -> dict[str, Any]:
@@ -131,12 +124,5 @@ def _differences(part: Mapping[str, Any], when: Schedule, setting: Setting) -> I
         yield f"Kibana counts by `{_TIME}`, which this source sets to another time than the beginning of the flow."
     if any(distinct["value"] > _EXACTLY for distinct in part.get("cardinality", ())):
         yield f"Elasticsearch estimates distinct values, and beyond {_EXACTLY} the estimate is off by some per cent."
-    mixed = [name for name in (*part["field"], *(distinct["field"] for distinct in part.get("cardinality", ())))
-             if _is_text(name, setting) and setting.letters.get(name, "mixed") == "mixed"]
-    if mixed:
-        yield f"Values of {', '.join(mixed)} differ by the letters in which the source wrote them."
-
-
-def _is_text(name: str, setting: Setting) -> bool:
-    return any(target == name and setting.fields[own].type == "string"
-               for own, target in setting.names.items() if own in setting.fields)
+    yield from letters_caveat((*part["field"], *(distinct["field"] for distinct in part.get("cardinality", ()))),
+                              setting)

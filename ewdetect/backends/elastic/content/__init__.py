@@ -101,7 +101,7 @@ def _times(read: Reading, how: Form) -> dict[str, Any]:
 def _severities(read: Reading, how: Form, severity: str) -> list[dict[str, str]]:
     """A more critical destination makes the alert more severe, where the alert has one destination."""
     name, field = read.names.get("destination.criticality"), read.fields.get("destination.criticality")
-    one = read.resolved.rule.kind is Kind.EVENT or read.names["destination.ip"] in grouped(read)
+    one = read.resolved.rule.kind in (Kind.EVENT, Kind.FIRST_SEEN) or read.names["destination.ip"] in grouped(read)
     if not name or field is None or not one or (how.carried is not None and name not in how.carried):
         return []
     return [{"field": name, "operator": "equals", "value": value, "severity": value} for value in field.values

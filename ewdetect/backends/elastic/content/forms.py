@@ -5,12 +5,12 @@ Types, keys and limits are those of Kibana's rule API (rule_schemas.schema.yaml 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ewdetect.backends.base import Query, unsupported
-from ewdetect.backends.elastic import threshold
+from ewdetect.backends.elastic import new_terms, threshold
 from ewdetect.backends.elastic.content.fields import Reading, columns, group_names, grouped, index_of
 from ewdetect.backends.predicate import suppression_caveats
 from ewdetect.model import Kind
@@ -18,7 +18,7 @@ from ewdetect.plan import seconds
 from ewdetect.problems import Rejected
 from ewdetect.schedule import Schedule
 
-SUPPRESSED_BY, NEW_TERMS = 3, 3     # `group_by` of a suppression; `new_terms_fields`
+SUPPRESSED_BY = 3                   # `group_by` of a suppression
 # Columns of a window's query beside fields: its measure, its beginning, and keys that are no field of one name.
 _COMPUTED = ("Esql.value", "Esql.window_start")
 _SPARE = 2                          # periods that are read again, so that one missed or late run loses nothing
@@ -48,8 +48,10 @@ def form(read: Reading, query: Query) -> Form:
     match query.dialect:
         case "lucene":
             return _single(read, query, plan)
-        case "threshold":
+        case threshold.DIALECT:
             return _threshold(read, query, plan)
+        case new_terms.DIALECT:
+            return _new_terms(read, query, plan)
     return _esql(read, query, plan)
 
 
@@ -115,22 +117,14 @@ def _threshold(read: Reading, query: Query, plan: Schedule) -> Form:
                 carried=tuple(part["field"]))
 
 
-def new_terms(read: Reading, query: str, fields: Sequence[str], history: int, plan: Schedule) -> Form:
-    """A rule that alerts when a combination of values appears that `history` seconds did not show.
-
-    `query` is Lucene; `fields` are canonical. Raises Rejected where Kibana cannot hold them, or where the history is
-    no longer than what a run reads, so that nothing would be left to compare with.
-    """
-    rule, since = read.resolved.rule, _since(plan, 0)
-    names = [read.names.get(field, "") for field in fields]
-    why = ""
-    if not 1 <= len(names) <= NEW_TERMS or "" in names:
-        why = f"Kibana compares 1 to {NEW_TERMS} fields that the flows have"
-    elif history <= since:
-        why = f"the history must be longer than the {since} s that each run reads"
-    if why:
-        raise Rejected([unsupported(rule, "elastic", "first seen", why, rule.document.at("ewdetect"),
-                                    "use fewer fields, or a longer history")])
-    parts = {"language": "lucene", "query": query, "index": index_of(read.vocabulary),
-             "new_terms_fields": names, "history_window_start": f"now-{history}s"}
+def _new_terms(read: Reading, query: Query, plan: Schedule) -> Form:
+    """Raises Rejected where the history is no longer than what a run reads: nothing would be left to compare with."""
+    terms, since = new_terms.terms_of(read.resolved, read.names), _since(plan, 0)
+    if terms.history <= since:
+        rule = read.resolved.rule
+        raise Rejected([unsupported(rule, "elastic", "first seen",
+                                    f"the history must be longer than the {since} s that each run reads",
+                                    rule.document.at("ewdetect", "history"), "make the history longer")])
+    parts = {"language": "lucene", "query": query.text.partition("\n")[0], "index": index_of(read.vocabulary),
+             "new_terms_fields": list(terms.fields), "history_window_start": f"now-{terms.history}s"}
     return Form("new_terms", parts, plan, since)

@@ -64,6 +64,9 @@ def _an_alert(read: Reading, form: Form) -> str:
     keys = ", ".join(f"`{name}`" for name in grouped(read))
     if form.type == "threshold":
         return f"An alert is one group of {keys}, with the counts and without a flow."
+    if form.type == "new_terms":
+        combination = ", ".join(f"`{name}`" for name in form.parts["new_terms_fields"])
+        return f"An alert is the first flow of a combination of {combination} that the history did not hold."
     if "alert_suppression" in form.parts:
         return f"An alert is the first flow of one group of {keys}; later flows of the group are counted in it."
     if not form.windowed:

@@ -21,14 +21,15 @@ test: $(READY)   ## the tool's tests, then every rule's own cases
 	$(BIN)/ewdetect test
 
 test-engines: $(READY)   ## run every converted query on a real Elasticsearch and an SPL executor; needs Java 21 and Maven
-	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto -q tests/engines
+	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto -q tests/engines && \
+		$(BIN)/python -m tests.engines.report --check $$ledger
 
 parity: $(READY)   ## the same, and write docs/parity.md anew
 	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto -q tests/engines && \
 		$(BIN)/python -m tests.engines.report $$ledger
 
 mutate: $(READY)   ## break every rule in every way; a case must notice each
-	$(BIN)/ewdetect test --mutate
+	@ls -d rules/*/ | xargs -P 2 -n 1 $(BIN)/ewdetect test --mutate
 
 check: $(READY)   ## style, types, layers, rules, and whether generated files are fresh
 	$(BIN)/ruff check

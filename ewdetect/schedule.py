@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ewdetect.flows import Source
+from ewdetect.model import Rule
 from ewdetect.plan import Selection, Stage, Window, seconds
 
 # From a SIEM's usual least interval to the longest that an alert may wait. Each divides an hour, as cron must.
 _PERIODS = (300, 360, 600, 720, 900, 1200, 1800, 3600)
 SHORTEST = _PERIODS[0]
 # A flow is written when it ends. Where a run may report again what it has reported, it also finds the crossings of
-# flows that lasted up to so long; Elastic's runs may.
+# flows that lasted up to so long; Elastic's runs may. A rule about longer flows says so itself.
 LASTING = 3600
+LASTING_KEY = "flows-last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,11 @@ class Schedule:
     lasting: int = 0
 
 
-def schedule(stages: Sequence[Stage], source: Source) -> Schedule:
+def schedule(rule: Rule, stages: Sequence[Stage], source: Source) -> Schedule:
     """The schedule of a rule's stages on one source: the greatest period up to a quarter of the last window."""
     delay = 0 if source.traits.delay == "0s" else seconds(source.traits.delay)
-    return Schedule(_period(stages[-1]), _window(stages), delay, LASTING if delay else 0)
+    lasting = seconds(rule.meta[LASTING_KEY]) if LASTING_KEY in rule.meta else LASTING
+    return Schedule(_period(stages[-1]), _window(stages), delay, lasting if delay else 0)
 
 
 def _period(last: Stage) -> int:

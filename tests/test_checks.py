@@ -126,6 +126,8 @@ EDITS = {
     "long title": ("Host Sweep", "Host Sweep" * 12, "sweep.yml:1:1 rule/long-title", "131 characters"),
     "address": ("source.zone: clients", "source.ip|cidr: 10.1.0.0/16", "sweep.yml:34:9 rule/tests-address",
                 "source.ip"),
+    "long flows": ("source.zone: clients", "event.duration|gte: 3600", "sweep.yml:34:9 rule/long-flows",
+                   "`ewdetect.flows-last`"),
     "log source": ("category: network, service: connection", "category: firewall",
                    "sweep.yml:31:1 rule/other-logsource", "category: network"),
 }
@@ -143,6 +145,14 @@ def test_a_rule_that_breaks_policy_is_told(edit: tuple[str, str, str, str], chec
 def test_a_base_rule_that_nobody_uses_is_told(checked: Checked) -> None:
     more = SWEEP.split("---\n")[1].replace("22222222-", "33333333-").replace("sweep_try", "sweep_other")
     assert shown(checked(f"{SWEEP}---\n{more}")) == ["sweep.yml:48:1 rule/unused-base"]
+
+
+@pytest.mark.parametrize("item", ["event.duration|gte: 3599", "event.duration|lt: 9000", "event.duration|gte: 86399"])
+def test_flows_that_a_schedule_waits_for(item: str, checked: Checked) -> None:
+    long = "86399" in item
+    found = checked(SWEEP.replace("source.zone: clients", item).replace(
+        "    tuning:", "    flows-last: 1d\n    tuning:" if long else "    tuning:", 1))
+    assert shown(found) == []
 
 
 def test_groups_and_software_are_tags_too(checked: Checked) -> None:

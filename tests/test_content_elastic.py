@@ -655,7 +655,7 @@ def test_a_history_that_each_run_reads_whole_is_refused() -> None:
 
 
 def test_only_first_seen_becomes_new_terms_and_only_if_asked() -> None:
-    for name in ("smb_fanout", "decoy_touch", "first_contact_burst"):
+    for name in ("smb_fanout", "decoy_touch"):
         with pytest.raises(Rejected, match="anything but first_seen"):
             elastic(pack().rules[name], "new_terms")
     with pytest.raises(Rejected, match="--dialect new_terms"):

@@ -102,7 +102,7 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     caveats = (*suppression_caveats(rule), *found.caveats, *setting.vocabulary.caveats,
                *size_caveats(setting, found.clauses, len(text)))
     return Query(rule.name, target.name, target.dialect, setting.source.name, context, text, caveats,
-                 schedule(plan(resolved), setting.source))
+                 schedule(rule, plan(resolved), setting.source))
 
 
 def setting_of(resolved: ResolvedRule, context: str, target: Target) -> Setting:

@@ -17,7 +17,8 @@ from tests.engines.ledger import Ledger, totals
 
 ROWS = 1_000_000        # ES|QL answers no more than 10,000 rows unless it is told to
 LEDGER = "EWDETECT_LEDGER"
-collect_ignore_glob = [] if "EWDETECT_ENGINES" in os.environ else ["test_esql_*.py", "test_elastic_*.py"]
+SLOW = ["test_esql_*.py", "test_elastic_*.py", "test_spl_parity.py"]    # minutes: `make test-engines` runs them
+collect_ignore_glob = [] if "EWDETECT_ENGINES" in os.environ else SLOW
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -108,7 +108,7 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     setting = with_sums(predicate.setting_of(resolved, context, target))
     asked = _Query(resolved, stages, setting, Reader(resolved, setting), _uses(stages))
     events = _events(resolved, setting)
-    when = schedule(stages, setting.source)
+    when = schedule(rule, stages, setting.source)
     if not asked.upper:
         return _single(asked, events[0], when)
     text = " | ".join([*_flows(events, asked), *_stages(asked), *_alerts(asked, when)])

@@ -52,7 +52,7 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     lucene, caveats = one_query(resolved, setting)
     caveats = tuple(dict.fromkeys([*_differences(_stage(resolved), terms, setting), *caveats]))
     says = json.dumps({"new_terms_fields": terms.fields, "history_window_start": f"now-{terms.history}s"})
-    when = replace(schedule(plan(resolved), setting.source), window=0, lasting=0)
+    when = replace(schedule(rule, plan(resolved), setting.source), window=0, lasting=0)
     return Query(rule.name, target.name, DIALECT, setting.source.name, context, f"{lucene}\n{says}", caveats, when)
 
 

@@ -11,6 +11,7 @@ from ewdetect.backends.elastic import content, correlation, new_terms, threshold
 from ewdetect.backends.elastic.esql import EsqlPrinter
 from ewdetect.backends.elastic.lucene import LucenePrinter
 from ewdetect.backends.printing import ExplicitPrinter
+from ewdetect.model import Kind
 from ewdetect.plan import Selection, plan
 from ewdetect.resolve import ResolvedRule
 
@@ -38,13 +39,14 @@ class ElasticBackend:
 
         Raises Rejected.
         """
-        if dialect == new_terms.DIALECT:
-            return new_terms.render(resolved, context, self.target("lucene"))
-        types.refuse_types(resolved, self.name, self.cannot)
+        if not (dialect == new_terms.DIALECT and resolved.rule.kind is Kind.FIRST_SEEN):
+            types.refuse_types(resolved, self.name, self.cannot)
         windowed = not isinstance(plan(resolved)[-1], Selection)
         word = chosen(dialect or ("esql" if windowed else "lucene"), self.dialects, "dialect")
         if word == threshold.DIALECT:
             return threshold.render(resolved, context, self.target("lucene"))
+        if word == new_terms.DIALECT:
+            return new_terms.render(resolved, context, self.target("lucene"))
         if word == "esql":
             return correlation.render(resolved, context, self.target(word))
         return predicate.render(resolved, context, self.target(word))

@@ -48,7 +48,7 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     setting = predicate.setting_of(resolved, context, target)
     part = threshold_of(resolved, setting.names)
     lucene, caveats = one_query(resolved, setting)
-    when = schedule(plan(resolved), setting.source)
+    when = schedule(rule, plan(resolved), setting.source)
     caveats = tuple(dict.fromkeys([*_differences(part, when, setting), *caveats]))
     return Query(rule.name, target.name, DIALECT, setting.source.name, context,
                  f"{lucene}\n{json.dumps({'threshold': part})}", caveats, when)

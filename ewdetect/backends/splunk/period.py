@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from ewdetect.backends.predicate import Setting
 from ewdetect.backends.splunk.rows import Commands, quoted
+from ewdetect.model import Rule
 from ewdetect.plan import Selection, Stage, Threshold, Window
 from ewdetect.plan import seconds as timespan
-from ewdetect.schedule import Schedule, schedule
+from ewdetect.schedule import LASTING_KEY, Schedule, schedule
 
 MORE = ("gt", "gte")
 _INFO = "info_min_time info_max_time info_search_time info_sid"
@@ -30,14 +31,18 @@ class Run:
     delay: int
 
 
-def schedule_of(stages: Sequence[Stage], setting: Setting) -> Schedule:
-    """The schedule, with the data model's own delay. Where less can be an alert, the window before is needed too."""
-    plain = schedule(stages, setting.source)
+def schedule_of(rule: Rule, stages: Sequence[Stage], setting: Setting) -> Schedule:
+    """The schedule, with the data model's own delay. Where less can be an alert, the window before is needed too.
+
+    Each crossing is reported by one run alone, so a rule about flows that last long has to wait for their ends.
+    """
+    plain = schedule(rule, stages, setting.source)
+    wait = plain.lasting if LASTING_KEY in rule.meta else 0
     wider = any(not {t.operator for t in stage.thresholds} <= set(MORE) for stage in stages
                 if isinstance(stage, Window))
     model = setting.vocabulary.model
     return replace(plain, window=plain.window * (2 if wider else 1),
-                   delay=plain.delay + (timespan(model["delay"]) if model else 0))
+                   delay=plain.delay + wait + (timespan(model["delay"]) if model else 0), lasting=0)
 
 
 def run_of(found: Schedule, setting: Setting) -> Run:
@@ -72,12 +77,15 @@ def true_of_nothing(thresholds: Sequence[Threshold]) -> bool:
     return all(holds[t.operator](t.value) for t in thresholds)
 
 
-def caveats(stages: Sequence[Stage], run: Run, rule: str) -> tuple[str, ...]:
+def caveats(rule: Rule, stages: Sequence[Stage], run: Run) -> tuple[str, ...]:
     """What must be known to run the search."""
     upper = [stage for stage in stages if not isinstance(stage, Selection)]
     said = [f"Run it every {run.period} s over the time range from {run.earliest} s to {run.latest} s ago: it reports "
             f"what crosses in the {run.period} s before {run.delay} s ago, each once. By hand it reports the same part "
             "of its time range, and nothing over all time; to hunt over more, take the `addinfo` and the `where` "
             f"behind it away{', and let the range begin earlier by the window' if upper else ''}.",
-            f"The macro `{filter_macro(rule)}` must exist; its definition is `search *` until a site tunes it."]
+            f"The macro `{filter_macro(rule.name)}` must exist; its definition is `search *` until a site tunes it."]
+    if run.delay:
+        said.append(f"A flow is written when it ends. One that lasted longer than {run.delay} s comes after its period "
+                    "was judged, and is not counted.")
     return tuple(said)

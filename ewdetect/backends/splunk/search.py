@@ -67,7 +67,7 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     tags = {stage.name: f"r{n}" for n, stage in enumerate(stages)}
     events = events_of(resolved, setting, tags)
     read = [name for name in _read_by(stages) if name in setting.names]
-    planned = schedule_of(stages, setting)
+    planned = schedule_of(rule, stages, setting)
     run = run_of(planned, setting)
     found = [*commands(events, read, setting, _is_tagged(stages)), *_correlated(resolved, stages, tags, setting),
              *guard(run), *_named(stages, setting), f"`{filter_macro(rule.name)}`"]
@@ -75,7 +75,7 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     clauses = sum(event.found.clauses for event in events)
     said = dict.fromkeys([
         *(c for event in events for c in event.found.caveats if not _is_replaced(c, setting)),
-        *setting.vocabulary.caveats, *caveats(stages, run, rule.name), *_caveats(stages, setting),
+        *setting.vocabulary.caveats, *caveats(rule, stages, run), *_caveats(stages, setting),
         *predicate.size_caveats(setting, clauses, len(text))])
     return Query(rule.name, target.name, target.dialect, setting.source.name, context, text, tuple(said), planned)
 

@@ -17,15 +17,15 @@ demo: $(READY)   ## find the attack in a recorded office network
 		--network $(LAB)/network.yml --truth $(LAB)/truth.yml
 
 test: $(READY)   ## the tool's tests, then every rule's own cases
-	$(BIN)/python -m pytest -n auto -q
+	$(BIN)/python -m pytest -n auto --dist worksteal -q
 	$(BIN)/ewdetect test
 
 test-engines: $(READY)   ## run every converted query on a real Elasticsearch and an SPL executor; needs Java 21 and Maven
-	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto -q tests/engines && \
+	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto --dist worksteal -q tests/engines && \
 		$(BIN)/python -m tests.engines.report --check $$ledger
 
 parity: $(READY)   ## the same, and write docs/parity.md anew
-	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto -q tests/engines && \
+	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto --dist worksteal -q tests/engines && \
 		$(BIN)/python -m tests.engines.report $$ledger
 
 mutate: $(READY)   ## break every rule in every way; a case must notice each

@@ -79,4 +79,5 @@ def _hits(found: Sequence[Alert], resolved: ResolvedRule) -> list[Hit]:
 
 
 def _group(key: str, row: Mapping[str, Any]) -> str:
-    return str(row[key] if key in row else row[f"Esql.{key}"])
+    """A key of the group: a field, one that the enrichment fills, or one made of several fields."""
+    return str(next(row[column] for column in (key, f"ew.{key}", f"Esql.{key}") if column in row))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from ewdetect.yamlfile import Document
@@ -49,6 +50,11 @@ class Rule:
     def meta(self) -> Mapping[str, Any]:
         """Our own block of the document: guide, tuning, needs, suppress; what a rule of our own type says."""
         return self.body.get("ewdetect") or {}
+
+    @property
+    def family(self) -> str:
+        """The name of the folder that its file stands in."""
+        return Path(self.document.path).parent.name
 
     @property
     def derived(self) -> bool:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from ewdetect.attack import techniques
 from ewdetect.cli import verbs
 from ewdetect.codes import explanations
 from ewdetect.coverage import Coverage, Grade, cover
 from ewdetect.docs.markdown import bullets, code, fenced, page, table
-from ewdetect.docs.rules import attack_link, family, techniques
+from ewdetect.docs.rules import attack_link
 from ewdetect.engine import DAMAGE
 from ewdetect.flows import Source, Traits
 from ewdetect.flows.source import knows_bytes
@@ -165,9 +166,9 @@ def readme(text: str, pack: Pack, sources: Sequence[Source]) -> str:
 
 def rules_table(pack: Pack) -> str:
     """One line for each rule that alerts, by family."""
-    rules = sorted(pack.alerting(), key=lambda rule: (family(rule), rule.name))
+    rules = sorted(pack.alerting(), key=lambda rule: (rule.family, rule.name))
     return table(("family", "rule", "what it sees", "level", "ATT&CK"), [
-        (family(r), f"[{r.name}](docs/rules/{r.name}.md)", r.title, r.level, " ".join(map(attack_link, techniques(r))))
+        (r.family, f"[{r.name}](docs/rules/{r.name}.md)", r.title, r.level, " ".join(map(attack_link, techniques(r))))
         for r in rules])
 
 

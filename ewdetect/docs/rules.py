@@ -7,6 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from ewdetect.attack import techniques
 from ewdetect.coverage import lack
 from ewdetect.docs.markdown import bullets, code, fenced, page, table
 from ewdetect.docs.own import own_block, own_logic
@@ -26,17 +27,6 @@ def rule_pages(pack: Pack, sources: Sequence[Source], fields: Mapping[str, Field
     attack = load_attack()
     return {rule.name: page(*_sections(resolve_rule(rule, pack), sources, fields, attack, root))
             for rule in pack.alerting()}
-
-
-def family(rule: Rule) -> str:
-    """The folder of the rule."""
-    return Path(rule.document.path).parent.name
-
-
-def techniques(rule: Rule) -> list[str]:
-    """ATT&CK technique ids of the rule's tags, such as T1021.002."""
-    names = (tag.removeprefix("attack.") for tag in rule.body.get("tags", ()) if tag.startswith("attack."))
-    return [name.upper() for name in names if name[:1] == "t" and name[1:2].isdigit()]
 
 
 def attack_link(technique: str) -> str:

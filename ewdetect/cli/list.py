@@ -8,7 +8,7 @@ import click
 
 from ewdetect.cli.fixtures import network_files
 from ewdetect.cli.output import emit, show
-from ewdetect.cli.rule_rows import Chosen, attack_cells, attack_rows, chosen, family_rows, rules_rows
+from ewdetect.cli.rule_rows import Chosen, attack_cells, attack_rows, chosen, count_rows, family_rows, rules_rows
 from ewdetect.cli.source_rows import coverage_rows, source_rows
 from ewdetect.load import load_attack_version, load_fields, load_network
 from ewdetect.report.envelope import listing_json
@@ -33,7 +33,8 @@ def _networks() -> Iterator[Row]:
 
 
 _OF_RULES: Mapping[str, Callable[[Chosen], Iterable[Row]]] = {
-    "rules": rules_rows, "families": family_rows, "attack": attack_rows, "coverage": coverage_rows}
+    "rules": rules_rows, "families": family_rows, "attack": attack_rows, "coverage": coverage_rows,
+    "counts": count_rows}
 _OTHERS: Mapping[str, Callable[[], Iterable[Row]]] = {
     "sources": source_rows, "fields": _fields, "networks": _networks}
 
@@ -48,6 +49,7 @@ def command(what: str, paths: tuple[str, ...], form: str) -> None:
     """List rules, their families, the ATT&CK techniques that they look for; sources, fields or networks.
 
     `coverage` shows for every rule and source whether the source answers it exactly, worse, or not at all, and why.
+    `counts` says how many rules, cases, mutants and so on there are; it takes a few seconds.
     """
     if paths and what in _OTHERS:
         raise click.UsageError(f"`list {what}` is not about rules; leave `--rules` out")

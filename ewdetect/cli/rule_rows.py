@@ -1,14 +1,16 @@
-"""What `list rules`, `list families` and `list attack` show."""
+"""What `list rules`, `list families`, `list attack` and `list counts` show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ewdetect.attack import Cell, matrix, techniques
 from ewdetect.checks import Scope, attack_tags
 from ewdetect.cli.options import chosen_pack, rule_paths
-from ewdetect.load import load_attack, load_fields, load_tactics
+from ewdetect.counts import MEANINGS, count
+from ewdetect.load import content_root, load_attack, load_fields, load_tactics
 from ewdetect.model import Pack, Rule
 from ewdetect.problems import Rejected
 
@@ -21,11 +23,13 @@ class Chosen:
 
     pack: Pack
     rules: tuple[Rule, ...]
+    paths: tuple[Path, ...]
 
 
 def chosen(paths: Sequence[str]) -> Chosen:
     """The rules of the paths, or those that ship. Raises Rejected."""
-    return Chosen(*chosen_pack(rule_paths(paths), load_fields()))
+    files = rule_paths(paths)
+    return Chosen(*chosen_pack(files, load_fields()), tuple(files))
 
 
 def rules_rows(found: Chosen) -> Iterator[Row]:
@@ -51,6 +55,13 @@ def attack_rows(found: Chosen) -> Iterator[Row]:
     for cell in attack_cells(found):
         yield {"technique": cell.technique.id, "name": cell.technique.name, "tactic": cell.tactic.name,
                "rules": ", ".join(cell.rules)}
+
+
+def count_rows(found: Chosen) -> Iterator[Row]:
+    """How much there is."""
+    recordings = content_root() / "fixtures" / "recordings"
+    for what, number in count(found.pack, found.paths, recordings, load_fields()).items():
+        yield {"what": what, "count": f"{number:,}", "meaning": MEANINGS[what]}
 
 
 def attack_cells(found: Chosen) -> list[Cell]:

@@ -9,6 +9,7 @@ from typing import Any
 from ewdetect.attack import techniques
 from ewdetect.cli import verbs
 from ewdetect.codes import explanations
+from ewdetect.counts import MEANINGS
 from ewdetect.coverage import Coverage, Grade, cover
 from ewdetect.docs.markdown import bullets, code, fenced, page, table
 from ewdetect.docs.rules import attack_link
@@ -159,9 +160,18 @@ def _helps(command: Any, context: Any) -> Iterator[tuple[str, str]]:
         yield from _helps(inner, inner.context_class(inner, info_name=name, parent=context))
 
 
-def readme(text: str, pack: Pack, sources: Sequence[Source]) -> str:
-    """The README with its tables of rules and sources made anew."""
-    return _block(_block(text, "rules", rules_table(pack)), "sources", sources_table(sources))
+def readme(text: str, pack: Pack, sources: Sequence[Source], counts: Mapping[str, int]) -> str:
+    """The README with its tables of rules, sources and counts made anew."""
+    blocks = {"rules": rules_table(pack), "sources": sources_table(sources), "counts": counts_table(counts)}
+    for name, content in blocks.items():
+        text = _block(text, name, content)
+    return text
+
+
+def counts_table(counts: Mapping[str, int]) -> str:
+    """How much there is, as `ewdetect.counts` counted it."""
+    return table(("what ships", "how many", "what that means"),
+                 [(what, f"{number:,}", MEANINGS[what]) for what, number in counts.items()])
 
 
 def rules_table(pack: Pack) -> str:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ewdetect.problems import Location
 from ewdetect.yamlfile import Document
 
 LEVELS = ("informational", "low", "medium", "high", "critical")
@@ -78,10 +79,14 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Everything loaded: rules by name (insertion order is file order) and filters."""
+    """Everything loaded: rules by name (insertion order is file order) and filters.
+
+    `off` are the names of rules that do not alert because the user's tuning says so, and where.
+    """
 
     rules: Mapping[str, Rule]
     filters: tuple[Rule, ...] = ()
+    off: Mapping[str, Location] = field(default_factory=dict)
 
     def find(self, reference: str) -> Rule | None:
         """The rule of this name or id."""

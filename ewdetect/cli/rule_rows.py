@@ -10,7 +10,7 @@ from ewdetect.attack import Cell, matrix, techniques
 from ewdetect.checks import Scope, attack_tags
 from ewdetect.cli.options import chosen_pack, rule_paths
 from ewdetect.counts import MEANINGS, count
-from ewdetect.load import content_root, load_attack, load_fields, load_tactics
+from ewdetect.load import Tuning, content_root, load_attack, load_fields, load_tactics
 from ewdetect.model import Pack, Rule
 from ewdetect.problems import Rejected
 
@@ -26,10 +26,10 @@ class Chosen:
     paths: tuple[Path, ...]
 
 
-def chosen(paths: Sequence[str]) -> Chosen:
-    """The rules of the paths, or those that ship. Raises Rejected."""
+def chosen(paths: Sequence[str], tuned: Tuning | None = None) -> Chosen:
+    """The rules of the paths, or those that ship, as they are tuned. Raises Rejected."""
     files = rule_paths(paths)
-    return Chosen(*chosen_pack(files, load_fields()), tuple(files))
+    return Chosen(*chosen_pack(files, load_fields(), tuned), tuple(files))
 
 
 def rules_rows(found: Chosen) -> Iterator[Row]:

@@ -45,7 +45,7 @@ def _sections(resolved: ResolvedRule, sources: Sequence[Source], fields: Mapping
     yield f"## Logic\n\n{_logic(rule)}"
     yield from (_part(part) for part in reversed(resolved.parts))
     yield f"## Needs\n\n{_needs(resolved, sources, fields)}"
-    for title, text in (("Tuning", rule.meta.get("tuning", "")), ("False positives", _list(rule, "falsepositives")),
+    for title, text in (("Tuning", _tuning(rule)), ("False positives", _list(rule, "falsepositives")),
                         ("Known gaps", _gaps(cases)), ("Triage", rule.meta.get("guide", "")),
                         ("Queries", queries(resolved, sources, root)), ("Proof", _proof(rule, cases, root)),
                         ("References", _list(rule, "references"))):
@@ -114,6 +114,11 @@ def _needs(resolved: ResolvedRule, sources: Sequence[Source], fields: Mapping[st
     able = [name for name, reason in lacking.items() if not reason]
     unable = [f"Does not run on `{name}`: {reason}" for name, reason in lacking.items() if reason]
     return bullets([*lines, f"Runs on: {code(able)}", *unable])
+
+
+def _tuning(rule: Rule) -> str:
+    text = str(rule.meta.get("tuning", "")).rstrip()
+    return f"{text} [Tuning](../tuning.md) says where." if text else ""
 
 
 def _list(rule: Rule, key: str) -> str:

@@ -19,11 +19,13 @@ from ewdetect.load.content import (
 from ewdetect.load.detection import Item, items
 from ewdetect.load.files import rule_of, test_files, test_of
 from ewdetect.load.pack import load_pack, read_pack
+from ewdetect.load.tuning import Tuning, load_tuning
 
 __all__ = [
     "Item",
     "Tactic",
     "Technique",
+    "Tuning",
     "changed",
     "content_root",
     "context_fields",
@@ -37,6 +39,7 @@ __all__ = [
     "load_source",
     "load_sources",
     "load_tactics",
+    "load_tuning",
     "only_document",
     "read_pack",
     "rule_of",

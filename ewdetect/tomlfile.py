@@ -6,7 +6,9 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator
+from datetime import date, time
 from pathlib import Path
+from typing import Any
 
 from ewdetect.problems import Location, Problem, Rejected, WorldFailed
 from ewdetect.yamlfile import Document, Path_
@@ -29,7 +31,8 @@ def read_toml(path: Path | str) -> Document:
 
 
 def parse_toml(text: str, path: str) -> Document:
-    """A TOML text; `path` names it in problems. `nan` and `inf`, which no number here can be, stay text."""
+    """A TOML text; `path` names it in problems. Dates and times stay text, and `nan` and `inf`, which are no number
+    that could be meant."""
     try:
         data = tomllib.loads(text, parse_float=_finite)
     except tomllib.TOMLDecodeError as error:
@@ -38,7 +41,15 @@ def parse_toml(text: str, path: str) -> Document:
     for key, line, column in _keys(text):
         for length in range(1, len(key) + 1):           # a header brings the tables above it into being
             keys.setdefault(key[:length], Location(path, line, column))
-    return Document(path, data, keys, {})
+    return Document(path, _plain(data), keys, {})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value.isoformat() if isinstance(value, date | time) else value
 
 
 def _finite(text: str) -> float | str:

@@ -72,6 +72,9 @@ def chosen_rules(pack: Pack, only: Sequence[str]) -> tuple[Rule, ...]:
         names = sorted(pack.rules)
         raise Rejected(Problem("rule/unknown", f"there is no rule `{word}`", None, suggest(word, names))
                        for word in unknown)
+    if off := [place for word in only if (rule := pack.find(word)) and (place := pack.off.get(rule.name))]:
+        raise Rejected(Problem("config/switched-off", "the rule was asked for, and is switched off here", place,
+                               "ask for others, or let it alert here") for place in off)
     found = dict.fromkeys(rule.name for word in only if (rule := pack.find(word)))
     return tuple(pack.rules[name] for name in found) if only else pack.alerting()
 

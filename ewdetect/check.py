@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from ewdetect.backends.sigma import hydrate
 from ewdetect.cases import cases_from
 from ewdetect.checks import CHECKS, Scope
 from ewdetect.load import (
+    Tuning,
     load_attack,
     load_fields,
     load_network,
@@ -24,17 +26,19 @@ from ewdetect.resolve import resolve_rule
 from ewdetect.yamlfile import Document
 
 
-def check_paths(paths: Sequence[Path | str], network_path: Path | str | None = None) -> list[Problem]:
-    """Every problem of the rules and tests under `paths`, and of the network file, in reading order.
+def check_paths(paths: Sequence[Path | str], network_path: Path | str | None = None, tuning: Tuning | None = None,
+                today: date | None = None) -> list[Problem]:
+    """Every problem of the rules and tests under `paths`, of the tuning, and of the network file, in reading order.
 
-    Raises WorldFailed for a file that cannot be read.
+    `today` is the day by which filters expire; left out, the day it is (UTC). Raises WorldFailed for a file that cannot
+    be read.
     """
     fields = load_fields()
-    pack, problems = read_pack(paths, fields)
+    pack, problems = read_pack(paths, fields, tuning)
     problems = problems or _not_sigma(pack)
     tests, test_problems = _tests(paths, fields)
     network, network_problems = _network(network_path, fields)
-    scope = Scope(pack, fields, load_attack(), tests, network)
+    scope = Scope(pack, fields, load_attack(), tests, network, today or datetime.now(UTC).date())
     policy = [problem for check in CHECKS for problem in check(scope)]
     return ordered(dict.fromkeys([*problems, *test_problems, *network_problems, *policy]))
 

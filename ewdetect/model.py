@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
+from ewdetect.problems import Location
 from ewdetect.yamlfile import Document
 
 LEVELS = ("informational", "low", "medium", "high", "critical")
@@ -51,6 +53,11 @@ class Rule:
         return self.body.get("ewdetect") or {}
 
     @property
+    def family(self) -> str:
+        """The name of the folder that its file stands in."""
+        return Path(self.document.path).parent.name
+
+    @property
     def derived(self) -> bool:
         """Whether it looks at the hits of other rules rather than at flows."""
         return self.kind not in (Kind.EVENT, Kind.FILTER)
@@ -72,10 +79,14 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """Everything loaded: rules by name (insertion order is file order) and filters."""
+    """Everything loaded: rules by name (insertion order is file order) and filters.
+
+    `off` are the names of rules that do not alert because the user's tuning says so, and where.
+    """
 
     rules: Mapping[str, Rule]
     filters: tuple[Rule, ...] = ()
+    off: Mapping[str, Location] = field(default_factory=dict)
 
     def find(self, reference: str) -> Rule | None:
         """The rule of this name or id."""

@@ -15,6 +15,7 @@ MODULE_LINES, FUNCTION_LINES = 400, 60
 DOORS = {
     "sigma": ("backends/",),
     "yaml": ("yamlfile.py",),
+    "tomllib": ("tomlfile.py",),
     "duckdb": ("engine/",),
     "jsonschema": ("schemas/",),
     "click": ("cli/",),

@@ -12,9 +12,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ewdetect.codes import explanations
 from ewdetect.docs import stale
+from ewdetect.docs.queries import one_command_a_line
+from ewdetect.problems import Rejected
+from tests.convert_world import converted, pack, refusal
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -35,6 +40,46 @@ def test_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
 
+
+# ── Rule pages ──────────────────────────────────────────────────────────────────────────────────────────────
+
+def _section(page: str, title: str) -> str:
+    """What stands under a heading of a rule's page."""
+    text = (ROOT / "docs" / "rules" / f"{page}.md").read_text(encoding="utf-8")
+    return f"{text}\n## ".partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def _answer(name: str, siem: str, dialect: str) -> list[str]:
+    """What the page must say of one SIEM, line breaks of the query aside."""
+    try:
+        query = converted(pack().rules[name], dialect, "zeek_conn", "enriched")
+    except Rejected as rejected:
+        return [f"<summary>{siem}: no query</summary>", *(line.partition(": ")[2] for line in refusal(rejected))]
+    return [f"<summary>{siem} ({dialect})</summary>", f"```{dialect} {query.text} ```", *query.caveats]
+
+
+@pytest.mark.parametrize("name", ["decoy_touch", "scan_ports", "pivot_chain", "internal_beacon", "deny_breadth"])
+def test_a_page_shows_what_each_siem_gets_or_why_it_gets_nothing(name: str) -> None:
+    elastic, _, splunk = _section(name, "Queries").replace("\n", " ").partition("</details>")
+    assert [said for said in _answer(name, "Elastic", "esql") if said not in elastic] == []
+    assert [said for said in _answer(name, "Splunk", "spl") if said not in splunk] == []
+
+
+def test_known_gaps_stand_apart_from_what_is_proved() -> None:
+    assert "- a port every quarter of a minute\n" in _section("scan_ports", "Known gaps")
+    assert "known gap" not in _section("scan_ports", "Proof") and "- fifty ports over IPv6\n" in _section(
+        "scan_ports", "Proof")
+
+
+PIECES = st.lists(st.sampled_from(['search a=1', 'eval b="x | y"', r'c="\\" d="\" | "', '"a|b"', "z"]), min_size=1)
+
+
+@given(PIECES)
+def test_a_query_is_broken_at_the_pipes_between_its_commands_only(commands: list[str]) -> None:
+    assert one_command_a_line(" | ".join(commands)).split("\n| ") == commands
+
+
+# ── Problem codes ───────────────────────────────────────────────────────────────────────────────────────────
 
 def _strings() -> Iterator[str]:
     """Every string constant of the tool; `*` stands for what an f-string fills in."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ewdetect.checks import (
     attack_tags,
     base_used,
+    filter_owned,
     flow_logsource,
     has_cases,
     head_complete,
@@ -26,6 +27,7 @@ Check = Callable[[Scope], list[Problem]]
 CHECKS: tuple[Check, ...] = (
     attack_tags.check,
     base_used.check,
+    filter_owned.check,
     flow_logsource.check,
     has_cases.check,
     head_complete.check,

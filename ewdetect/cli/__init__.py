@@ -19,7 +19,7 @@ VERBS = {
     "backtest": "Run rules over recorded flows and show what they find.",
     "convert": "Turn rules into queries for a SIEM.",
     "lookup": "Write a network as a lookup table for Splunk.",
-    "list": "List rules, sources, fields or networks.",
+    "list": "List rules, families, ATT&CK techniques, sources, fields or networks.",
     "explain": "Explain an address in a network, a problem code or a rule.",
     "new": "Write the files of a new rule or telemetry source.",
 }

@@ -9,7 +9,7 @@ from datetime import datetime
 import click
 
 from ewdetect.backtest import Backtest, run_backtest
-from ewdetect.cli.options import chosen_pack, json_or_text, network_option, rule_paths
+from ewdetect.cli.options import chosen_pack, config_option, json_or_text, network_option, rule_paths, tuning
 from ewdetect.cli.outcome import NO, YES
 from ewdetect.cli.output import emit, progress, show, whole_file
 from ewdetect.cli.reading import Memory, microseconds, recognised
@@ -27,6 +27,7 @@ from ewdetect.truth import Judgement, judge, load_truth
               help="What wrote the flows: a name of `ewdetect list sources`, or `auto` to tell it by their content.")
 @network_option(required=True)
 @click.option("--rules", multiple=True, metavar="PATH", help="Rule files or folders; left out, the rules that ship.")
+@config_option()
 @click.option("--rule", "only", multiple=True, metavar="NAME", help="Run this rule only; may be repeated.")
 @click.option("--alerts", metavar="OUT.jsonl", help="Write every alert as a line of JSON; `-` is standard output.")
 @click.option("--truth", metavar="FILE", help="Say which of the steps in FILE were caught, missed or falsely added.")
@@ -36,8 +37,9 @@ from ewdetect.truth import Judgement, judge, load_truth
 @click.option("--memory", type=Memory(), default="512MB", show_default=True,
               help="What the engine may use before it spills to disk.")
 @json_or_text
-def command(flows: tuple[str, ...], source: str, network: str, rules: tuple[str, ...], only: tuple[str, ...],
-            alerts: str | None, truth: str | None, until: datetime | None, memory: str, form: str) -> int:
+def command(flows: tuple[str, ...], source: str, network: str, rules: tuple[str, ...], config: str | None,
+            only: tuple[str, ...], alerts: str | None, truth: str | None, until: datetime | None, memory: str,
+            form: str) -> int:
     """Run rules over recorded flows and show what they find.
 
     FLOWS are files, globs and folders, gzipped or not; `-` is standard input. Finding alerts is no failure: the exit
@@ -47,7 +49,7 @@ def command(flows: tuple[str, ...], source: str, network: str, rules: tuple[str,
     fields = load_fields()
     context = load_network(network, fields)
     telemetry = recognised(flows, fields) if source == "auto" else load_source(source, fields)
-    pack, found = chosen_pack(rule_paths(rules), fields)
+    pack, found = chosen_pack(rule_paths(rules), fields, tuning(config))
     told = load_truth(truth) if truth else None
     with ExitStack() as stack:
         write = stack.enter_context(whole_file(alerts)) if alerts else None

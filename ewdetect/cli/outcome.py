@@ -24,9 +24,9 @@ YES, NO, ASKED_WRONGLY, WORLD_FAILED, INTERRUPTED, READER_LEFT = 0, 1, 2, 3, 130
 
 # Problems of the command line itself. If a rejection holds nothing else, the question was wrong, not the content.
 _OF_THE_QUESTION = frozenset({
-    "convert/no-source", "convert/unknown-context", "convert/unknown-dialect", "convert/unknown-target",
-    "explain/unknown", "flows/wrong-source", "new/bad-name", "new/exists", "path/missing", "rule/unknown",
-    "source/unknown"})
+    "config/switched-off", "convert/no-source", "convert/unknown-context", "convert/unknown-dialect",
+    "convert/unknown-target", "explain/unknown", "flows/wrong-source", "new/bad-name", "new/exists", "path/missing",
+    "rule/unknown", "source/unknown"})
 
 
 def code_of(problems: Sequence[Problem]) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ewdetect.cli.options import rule_paths
+from ewdetect.cli.rule_rows import Chosen
 from ewdetect.coverage import cover
 from ewdetect.flows import Source
 from ewdetect.flows.source import knows_bytes
-from ewdetect.load import load_fields, load_pack, load_sources
+from ewdetect.load import load_fields, load_sources
 from ewdetect.resolve import resolve_rule
 
 Row = Mapping[str, str]
@@ -29,13 +29,12 @@ def _times(source: Source) -> str:
     return ", ".join([*words, *(["sampled"] if traits.sampled else [])])
 
 
-def coverage_rows() -> Iterator[Row]:
-    """Every alerting rule that ships on every source."""
+def coverage_rows(found: Chosen) -> Iterator[Row]:
+    """Every alerting rule on every source."""
     fields = load_fields()
-    pack = load_pack(rule_paths(()), fields)
     sources = load_sources(fields)
-    for rule in pack.alerting():
-        resolved = resolve_rule(rule, pack)
+    for rule in found.rules:
+        resolved = resolve_rule(rule, found.pack)
         for source in sources:
             covered = cover(resolved, source, fields)
             yield {"rule": rule.name, "source": source.name, "coverage": covered.grade.value,

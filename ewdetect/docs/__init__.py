@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ewdetect.counts import count
 from ewdetect.docs.reference import cli_page, coverage_page, fields_page, problems_page, readme, sources_page
 from ewdetect.docs.rules import rule_pages
 from ewdetect.load import load_fields, load_pack, load_source
@@ -23,7 +24,8 @@ def generated(root: Path) -> Mapping[Path, str]:
         docs / "sources.md": sources_page(sources, fields),
         docs / "problems.md": problems_page(),
         docs / "cli.md": cli_page(),
-        root / "README.md": readme((root / "README.md").read_text(encoding="utf-8"), pack, sources),
+        root / "README.md": readme((root / "README.md").read_text(encoding="utf-8"), pack, sources,
+                                   count(pack, [root / "rules"], root / "fixtures" / "recordings", fields)),
     }
 
 

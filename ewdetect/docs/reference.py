@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from ewdetect.attack import techniques
 from ewdetect.cli import verbs
 from ewdetect.codes import explanations
+from ewdetect.counts import MEANINGS
 from ewdetect.coverage import Coverage, Grade, cover
 from ewdetect.docs.markdown import bullets, code, fenced, page, table
-from ewdetect.docs.rules import attack_link, family, techniques
+from ewdetect.docs.rules import attack_link
 from ewdetect.engine import DAMAGE
 from ewdetect.flows import Source, Traits
 from ewdetect.flows.source import knows_bytes
@@ -158,16 +160,25 @@ def _helps(command: Any, context: Any) -> Iterator[tuple[str, str]]:
         yield from _helps(inner, inner.context_class(inner, info_name=name, parent=context))
 
 
-def readme(text: str, pack: Pack, sources: Sequence[Source]) -> str:
-    """The README with its tables of rules and sources made anew."""
-    return _block(_block(text, "rules", rules_table(pack)), "sources", sources_table(sources))
+def readme(text: str, pack: Pack, sources: Sequence[Source], counts: Mapping[str, int]) -> str:
+    """The README with its tables of rules, sources and counts made anew."""
+    blocks = {"rules": rules_table(pack), "sources": sources_table(sources), "counts": counts_table(counts)}
+    for name, content in blocks.items():
+        text = _block(text, name, content)
+    return text
+
+
+def counts_table(counts: Mapping[str, int]) -> str:
+    """How much there is, as `ewdetect.counts` counted it."""
+    return table(("what ships", "how many", "what that means"),
+                 [(what, f"{number:,}", MEANINGS[what]) for what, number in counts.items()])
 
 
 def rules_table(pack: Pack) -> str:
     """One line for each rule that alerts, by family."""
-    rules = sorted(pack.alerting(), key=lambda rule: (family(rule), rule.name))
+    rules = sorted(pack.alerting(), key=lambda rule: (rule.family, rule.name))
     return table(("family", "rule", "what it sees", "level", "ATT&CK"), [
-        (family(r), f"[{r.name}](docs/rules/{r.name}.md)", r.title, r.level, " ".join(map(attack_link, techniques(r))))
+        (r.family, f"[{r.name}](docs/rules/{r.name}.md)", r.title, r.level, " ".join(map(attack_link, techniques(r))))
         for r in rules])
 
 

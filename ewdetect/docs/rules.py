@@ -7,9 +7,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from ewdetect.attack import techniques
 from ewdetect.coverage import lack
 from ewdetect.docs.markdown import bullets, code, fenced, page, table
 from ewdetect.docs.own import own_block, own_logic
+from ewdetect.docs.queries import queries
 from ewdetect.flows import Source
 from ewdetect.load import Technique, load_attack, only_document, test_of
 from ewdetect.model import OWN_KINDS, Field, Kind, Pack, Rule
@@ -19,6 +21,7 @@ _BOUNDS = {"gte": "at least", "gt": "more than", "lte": "at most", "lt": "fewer 
            "neq": "other than"}
 _COUNTED = {"value_count": "different values of", "value_sum": "as the sum of", "value_avg": "as the mean of",
             "value_median": "as the median of", "value_percentile": "as a percentile of"}
+_GAP = "known gap - "       # how the names of cases begin that show what a rule does not see
 
 
 def rule_pages(pack: Pack, sources: Sequence[Source], fields: Mapping[str, Field], root: Path) -> Mapping[str, str]:
@@ -28,17 +31,6 @@ def rule_pages(pack: Pack, sources: Sequence[Source], fields: Mapping[str, Field
             for rule in pack.alerting()}
 
 
-def family(rule: Rule) -> str:
-    """The folder of the rule."""
-    return Path(rule.document.path).parent.name
-
-
-def techniques(rule: Rule) -> list[str]:
-    """ATT&CK technique ids of the rule's tags, such as T1021.002."""
-    names = (tag.removeprefix("attack.") for tag in rule.body.get("tags", ()) if tag.startswith("attack."))
-    return [name.upper() for name in names if name[:1] == "t" and name[1:2].isdigit()]
-
-
 def attack_link(technique: str) -> str:
     """A link to the technique's page."""
     return f"[{technique}](https://attack.mitre.org/techniques/{technique.replace('.', '/')}/)"
@@ -46,15 +38,16 @@ def attack_link(technique: str) -> str:
 
 def _sections(resolved: ResolvedRule, sources: Sequence[Source], fields: Mapping[str, Field],
               attack: Mapping[str, Technique], root: Path) -> Iterator[str]:
-    rule = resolved.rule
+    rule, cases = resolved.rule, _cases(resolved.rule)
     yield f"# {rule.title}"
     yield _facts(rule, attack, root)
     yield str(rule.body.get("description", ""))
     yield f"## Logic\n\n{_logic(rule)}"
     yield from (_part(part) for part in reversed(resolved.parts))
     yield f"## Needs\n\n{_needs(resolved, sources, fields)}"
-    for title, text in (("Tuning", rule.meta.get("tuning", "")), ("False positives", _list(rule, "falsepositives")),
-                        ("Triage", rule.meta.get("guide", "")), ("Proof", _cases(rule, root)),
+    for title, text in (("Tuning", _tuning(rule)), ("False positives", _list(rule, "falsepositives")),
+                        ("Known gaps", _gaps(cases)), ("Triage", rule.meta.get("guide", "")),
+                        ("Queries", queries(resolved, sources, root)), ("Proof", _proof(rule, cases, root)),
                         ("References", _list(rule, "references"))):
         yield f"## {title}\n\n{text}" if text else ""
 
@@ -123,15 +116,29 @@ def _needs(resolved: ResolvedRule, sources: Sequence[Source], fields: Mapping[st
     return bullets([*lines, f"Runs on: {code(able)}", *unable])
 
 
+def _tuning(rule: Rule) -> str:
+    text = str(rule.meta.get("tuning", "")).rstrip()
+    return f"{text} [Tuning](../tuning.md) says where." if text else ""
+
+
 def _list(rule: Rule, key: str) -> str:
     items: Iterable[str] = rule.body.get(key) or ()
     return bullets(f"<{item}>" if item.startswith("http") else item for item in items)
 
 
-def _cases(rule: Rule, root: Path) -> str:
+def _gaps(cases: Sequence[str]) -> str:
+    """What the rule is known not to see, as its cases show it."""
+    gaps = [name.removeprefix(_GAP) for name in cases if name.startswith(_GAP)]
+    return "The rule does not see this; a case shows it each time:\n\n" + bullets(gaps) if gaps else ""
+
+
+def _proof(rule: Rule, cases: Sequence[str], root: Path) -> str:
+    file = test_of(Path(rule.document.path)).relative_to(root)
+    proved = [name for name in cases if not name.startswith(_GAP)]
+    return f"[{file}](../../{file}) holds it to this:\n\n" + bullets(proved) if proved else ""
+
+
+def _cases(rule: Rule) -> list[str]:
+    """The names of its cases."""
     path = test_of(Path(rule.document.path))
-    if not path.is_file():
-        return ""
-    document = only_document(path, "test")
-    file = path.relative_to(root)
-    return f"[{file}](../../{file}) holds it to this:\n\n" + bullets(case["name"] for case in document.data["cases"])
+    return [case["name"] for case in only_document(path, "test").data["cases"]] if path.is_file() else []

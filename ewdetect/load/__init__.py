@@ -7,6 +7,7 @@ from ewdetect.load.content import (
     content_root,
     context_fields,
     load_attack,
+    load_attack_version,
     load_fields,
     load_network,
     load_orientation,
@@ -18,16 +19,19 @@ from ewdetect.load.content import (
 from ewdetect.load.detection import Item, items
 from ewdetect.load.files import rule_of, test_files, test_of
 from ewdetect.load.pack import load_pack, read_pack
+from ewdetect.load.tuning import Tuning, load_tuning
 
 __all__ = [
     "Item",
     "Tactic",
     "Technique",
+    "Tuning",
     "changed",
     "content_root",
     "context_fields",
     "items",
     "load_attack",
+    "load_attack_version",
     "load_fields",
     "load_network",
     "load_orientation",
@@ -35,6 +39,7 @@ __all__ = [
     "load_source",
     "load_sources",
     "load_tactics",
+    "load_tuning",
     "only_document",
     "read_pack",
     "rule_of",

@@ -115,6 +115,12 @@ def load_attack() -> Mapping[str, Technique]:
     return {row[0]: Technique(row[0], row[1], tuple(row[2].split(",")), row[3], row[4]) for row in _rows("attack")}
 
 
+def load_attack_version() -> str:
+    """The version of ATT&CK that the techniques are from, such as `19`; the head of their table says it."""
+    head = _table("attack").partition("\n")[0]
+    return head.partition("Enterprise v")[2].partition(" ")[0]
+
+
 def load_tactics() -> Mapping[str, Tactic]:
     """ATT&CK Enterprise tactics by Sigma's tag name, such as `lateral-movement`, in the order of ATT&CK's matrix."""
     return {row[0]: Tactic(row[1], row[2]) for row in _rows("tactics")}
@@ -122,8 +128,11 @@ def load_tactics() -> Mapping[str, Tactic]:
 
 def _rows(name: str) -> list[list[str]]:
     """The rows of a table in data/, without its head."""
-    lines = (_PACKAGE / "data" / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
-    return [line.split("\t") for line in lines if not line.startswith("#")][1:]
+    return [line.split("\t") for line in _table(name).splitlines() if not line.startswith("#")][1:]
+
+
+def _table(name: str) -> str:
+    return (_PACKAGE / "data" / f"{name}.tsv").read_text(encoding="utf-8")
 
 
 def existing(path: Path) -> Path:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ewdetect import schemas
+from ewdetect.load.content import content_root
 from ewdetect.load.detection import detection_problems
 from ewdetect.load.files import find_files, rule_of
 from ewdetect.load.references import Surroundings, reference_problems
+from ewdetect.load.tuning import Tuning, tune
 from ewdetect.model import OWN_KINDS, Field, Kind, Pack, Rule
 from ewdetect.problems import Location, Problem, Rejected, ordered
 from ewdetect.yamlfile import Document, read_documents
@@ -19,20 +21,22 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _KINDS = {"detection": Kind.EVENT, "correlation": Kind.CORRELATION, "filter": Kind.FILTER}
 
 
-def load_pack(paths: Sequence[Path | str], fields: Mapping[str, Field]) -> Pack:
-    """The rules and filters of files and folders.
+def load_pack(paths: Sequence[Path | str], fields: Mapping[str, Field], tuning: Tuning | None = None) -> Pack:
+    """The rules and filters of files and folders, as one environment tunes them if `tuning` is given.
 
     Raises Rejected with every problem, WorldFailed for a file that cannot be read.
     """
-    pack, problems = read_pack(paths, fields)
+    pack, problems = read_pack(paths, fields, tuning)
     if problems:
         raise Rejected(problems)
     return pack
 
 
-def read_pack(paths: Sequence[Path | str], fields: Mapping[str, Field]) -> tuple[Pack, list[Problem]]:
+def read_pack(paths: Sequence[Path | str], fields: Mapping[str, Field],
+              tuning: Tuning | None = None) -> tuple[Pack, list[Problem]]:
     """The pack as far as its documents satisfy the schema, and every problem in reading order."""
-    files = find_files(paths)
+    own = find_files(tuning.filters if tuning else ())
+    files = find_files([*paths, *(tuning.filters if tuning else ())])
     problems = [*files.problems, *_orphans(files.tests)]
     documents: list[Document] = []
     for path in files.rules:
@@ -41,13 +45,36 @@ def read_pack(paths: Sequence[Path | str], fields: Mapping[str, Field]) -> tuple
         problems += wrong
     rules, wrong = _rules(documents)
     pack = _pack(rules)
+    elsewhere = _shipped(files.rules) if tuning else frozenset[str]()
     names = frozenset([*_texts(documents, "name"), *_texts(documents, "id"), *(path.stem for path in files.rules)])
     problems += [*wrong, *_identity(documents), *(p for rule in rules for p in detection_problems(rule, fields)),
-                 *reference_problems(tuple(rules), Surroundings(pack, fields, names))]
+                 *reference_problems(tuple(rules), Surroundings(pack, fields, names, elsewhere)),
+                 *_no_filters(rules, own.rules)]
+    if tuning:
+        pack, wrong = tune(pack, tuning, fields, elsewhere)
+        problems += wrong
     if not pack.rules and not problems:
         problems.append(Problem("rule/none-found", "there is no rule here", Location(", ".join(map(str, paths))),
                                 "name a file or a folder that holds `*.yml` rules"))
     return pack, ordered(problems)
+
+
+def _shipped(files: Sequence[Path]) -> frozenset[str]:
+    """Names and ids of the rules that ship, unless they are among `files`."""
+    shipped = content_root() / "rules"
+    if any(path.resolve().is_relative_to(shipped) for path in files):
+        return frozenset()
+    documents = [document for path in find_files([shipped]).rules for document in read_documents(path)]
+    return frozenset([*_texts(documents, "name"), *_texts(documents, "id")])
+
+
+def _no_filters(rules: Iterable[Rule], files: Sequence[Path]) -> Iterator[Problem]:
+    """Rules among the filters of a tuning: there they would alert in some environments only."""
+    paths = {str(path) for path in files}
+    for rule in rules:
+        if rule.kind is not Kind.FILTER and rule.document.path in paths:
+            yield Problem("config/not-a-filter", f"`{rule.name}` is a rule, and filters are looked for here",
+                          rule.document.at("title"), "move it to the folder of your rules")
 
 
 def _read(path: Path) -> tuple[list[Document], list[Problem]]:

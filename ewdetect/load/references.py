@@ -18,11 +18,15 @@ _ARITHMETIC = ("value_sum", "value_avg", "value_median", "value_percentile")
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a rule may refer to. `names` are also those of documents that are there but were not understood."""
+    """What a rule may refer to. `names` are also those of documents that are there but were not understood.
+
+    `elsewhere` are names and ids of rules that exist and are not in this pack: a filter on them waits for them.
+    """
 
     pack: Pack
     fields: Mapping[str, Field]
     names: frozenset[str]
+    elsewhere: frozenset[str] = frozenset()
 
 
 def reference_problems(rules: tuple[Rule, ...], around: Surroundings) -> Iterator[Problem]:
@@ -179,8 +183,8 @@ def _filter(rule: Rule, around: Surroundings) -> Iterator[Problem]:
             yield _no_hit(rule, None, "no rule of the pack has a log source that it covers", "widen its logsource")
         return
     for index, name in enumerate(rule.refers_to):
-        if name in around.names and around.pack.find(name) is None:
-            continue                            # it is there, and has problems of its own
+        if name in around.names | around.elsewhere and around.pack.find(name) is None:
+            continue                            # it has problems of its own, or is of another pack
         if problem := _missed(rule, index, name, around.pack, [e.name for e in events]):
             yield problem
 

@@ -28,6 +28,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ewdetect.attack import techniques
 from ewdetect.backends.base import Query
 from ewdetect.backtest import Backtest
 from ewdetect.model import Alert, Rule
@@ -58,10 +59,8 @@ def alert_lines(alerts: Iterable[Alert]) -> Iterable[str]:
 def rule_record(rule: Rule) -> dict[str, Any]:
     """What an alert says of its rule."""
     tags = [str(tag) for tag in rule.body.get("tags", ())]
-    words = [tag.removeprefix("attack.") for tag in tags if tag.startswith("attack.t")]
-    techniques = [word.upper() for word in words if word[1:].replace(".", "").isdigit()]
     return {"name": rule.name, "id": rule.id, "title": rule.title, "level": rule.level, "tags": tags,
-            "attack": techniques}
+            "attack": techniques(rule)}
 
 
 def backtest_json(result: Backtest, judgement: Judgement | None = None) -> str:

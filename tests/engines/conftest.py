@@ -15,6 +15,7 @@ from tests.engines.elasticsearch.java import Unavailable
 from tests.engines.elasticsearch.node import elasticsearch_node
 from tests.engines.ledger import Ledger, totals
 
+LIMIT = "esql.query.result_truncation_max_size"
 ROWS = 1_000_000        # ES|QL answers no more than 10,000 rows unless it is told to
 LEDGER = "EWDETECT_LEDGER"
 SLOW = ["test_esql_*.py", "test_elastic_*.py", "test_spl_parity.py"]    # minutes: `make test-engines` runs them
@@ -39,8 +40,9 @@ def node() -> Iterator[Client]:
     try:
         with elasticsearch_node() as url:
             client = Client(url)
-            client.call("PUT", "/_cluster/settings", {"persistent": {"esql.query.result_truncation_max_size": ROWS}})
+            client.call("PUT", "/_cluster/settings", {"persistent": {LIMIT: ROWS}})
             yield client
+            client.call("PUT", "/_cluster/settings", {"persistent": {LIMIT: None}})     # a given cluster lives on
     except Unavailable as reason:
         pytest.skip(str(reason))
 

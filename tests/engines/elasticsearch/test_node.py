@@ -127,6 +127,8 @@ def test_several_values_in_one_field_make_a_comparison_null(client: Client) -> N
 
 
 def test_an_answer_stops_at_1000_rows_unless_a_limit_says_more(client: Client) -> None:
+    if os.environ.get("EWDETECT_ES_URL"):
+        pytest.skip("a given cluster may have a limit of its own")
     expanded = 'ROW i = 1 | EVAL v = SPLIT(REPEAT("x,", 12000), ",") | MV_EXPAND v'
     assert len(client.esql(expanded).rows) == 1000
     assert len(client.esql(f"{expanded} | LIMIT 20000").rows) == 10_000

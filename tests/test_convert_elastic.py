@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sigma.backends.elasticsearch.elasticsearch_esql import ESQLBackend
 from sigma.backends.elasticsearch.elasticsearch_lucene import LuceneBackend
@@ -273,6 +273,7 @@ def test_a_value_never_leaves_its_literal_in_esql(parts: list[Any], letters: str
 
 @settings(max_examples=300, deadline=None)
 @given(PARTS, st.sampled_from(["lower", "mixed"]), TEXTS)
+@example(["'", SpecialChars.WILDCARD_MULTI], "lower", "")
 def test_a_value_never_leaves_its_literal_in_lucene(parts: list[Any], letters: str, other: str) -> None:
     value = as_sigma(parts)
     text = printed(LucenePrinter, value, letters)

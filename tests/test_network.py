@@ -398,9 +398,9 @@ def test_fifty_thousand_entries() -> None:
     items = tuple(Entry(cidr, {"zone": f"z{random_.randrange(20)}", "name": f"h{i}"}, Location("net.yml", i))
                   for i, cidr in enumerate(cidrs))
     network = Network("big", "net.yml", items, (), DEFAULTS)
-    began = time.perf_counter()
+    began = time.process_time()
     found = segments(network)
     cidrs_where(network, "zone", ["z1", "unknown"])
     lint(network)
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
     assert len(found) > 50_000

@@ -130,11 +130,9 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_what_was_found_and_missed() -> None:
-    assert table() == GOLDEN.read_text(encoding="utf-8")
-
-
 def test_each_labelled_behaviour_with_a_rule_is_found() -> None:
+    """What was found and missed, line by line, is a golden file."""
+    assert table() == GOLDEN.read_text(encoding="utf-8")
     found: dict[str, set[str]] = {}
     for where, _, _, names in rows():
         found.setdefault(where, set()).update(names)

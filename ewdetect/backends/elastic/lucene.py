@@ -15,7 +15,8 @@ from sigma.types import SigmaCIDRExpression, SigmaString, SigmaType, SpecialChar
 from ewdetect.backends.printing import ExplicitPrinter, escapes, literal, pattern
 
 _QUOTED = escapes('\\"')
-_BARE = escapes('+-=&|!(){}[]^"~*?:\\/ \t\r\n\u3000')
+# The apostrophe means nothing to Lucene, but other readers of its syntax take it for a quote.
+_BARE = escapes('+-=&|!(){}[]^"~*?:\\/\' \t\r\n\u3000')
 
 
 class LucenePrinter(ExplicitPrinter, LuceneBackend):

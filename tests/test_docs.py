@@ -65,6 +65,13 @@ def test_a_page_shows_what_each_siem_gets_or_why_it_gets_nothing(name: str) -> N
     assert [said for said in _answer(name, "Splunk", "spl") if said not in splunk] == []
 
 
+@pytest.mark.parametrize("name", [rule.name for rule in pack().alerting()])
+def test_a_page_shows_flows_and_what_comes_of_them(name: str) -> None:
+    said = _section(name, "Example")
+    assert "```text\nid " in said and "source.ip" in said
+    assert re.search(r"(One alert|Alerts):\n\n- `\S+` \S+", said)
+
+
 def test_known_gaps_stand_apart_from_what_is_proved() -> None:
     assert "- a port every quarter of a minute\n" in _section("scan_ports", "Known gaps")
     assert "known gap" not in _section("scan_ports", "Proof") and "- fifty ports over IPv6\n" in _section(

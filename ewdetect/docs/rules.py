@@ -21,6 +21,7 @@ _BOUNDS = {"gte": "at least", "gt": "more than", "lte": "at most", "lt": "fewer 
            "neq": "other than"}
 _COUNTED = {"value_count": "different values of", "value_sum": "as the sum of", "value_avg": "as the mean of",
             "value_median": "as the median of", "value_percentile": "as a percentile of"}
+Case = Mapping[str, Any]
 _GAP = "known gap - "       # how the names of cases begin that show what a rule does not see
 
 
@@ -42,6 +43,7 @@ def _sections(resolved: ResolvedRule, sources: Sequence[Source], fields: Mapping
     yield f"# {rule.title}"
     yield _facts(rule, attack, root)
     yield str(rule.body.get("description", ""))
+    yield from (f"## Example\n\n{_example(case)}" for case in cases[:1])
     yield f"## Logic\n\n{_logic(rule)}"
     yield from (_part(part) for part in reversed(resolved.parts))
     yield f"## Needs\n\n{_needs(resolved, sources, fields)}"
@@ -126,19 +128,28 @@ def _list(rule: Rule, key: str) -> str:
     return bullets(f"<{item}>" if item.startswith("http") else item for item in items)
 
 
-def _gaps(cases: Sequence[str]) -> str:
+def _example(case: Mapping[str, Any]) -> str:
+    """The first case: the flows as its author wrote them, and what comes of them."""
+    name = str(case["name"])
+    alerts = bullets(", ".join(f"`{key}` {value}" for key, value in alert.items() if key != "rule")
+                     for alert in case["alerts"])
+    return (f"{name[0].upper()}{name[1:]} ([how to read this](../tests.md)):\n\n{fenced(case['flows'], 'text')}\n"
+            f"{'One alert' if len(case['alerts']) == 1 else 'Alerts'}:\n\n{alerts}")
+
+
+def _gaps(cases: Sequence[Case]) -> str:
     """What the rule is known not to see, as its cases show it."""
-    gaps = [name.removeprefix(_GAP) for name in cases if name.startswith(_GAP)]
+    gaps = [case["name"].removeprefix(_GAP) for case in cases if case["name"].startswith(_GAP)]
     return "The rule does not see this; a case shows it each time:\n\n" + bullets(gaps) if gaps else ""
 
 
-def _proof(rule: Rule, cases: Sequence[str], root: Path) -> str:
+def _proof(rule: Rule, cases: Sequence[Case], root: Path) -> str:
     file = test_of(Path(rule.document.path)).relative_to(root)
-    proved = [name for name in cases if not name.startswith(_GAP)]
+    proved = [case["name"] for case in cases if not case["name"].startswith(_GAP)]
     return f"[{file}](../../{file}) holds it to this:\n\n" + bullets(proved) if proved else ""
 
 
-def _cases(rule: Rule) -> list[str]:
-    """The names of its cases."""
+def _cases(rule: Rule) -> list[Case]:
+    """Its cases as they stand in the file."""
     path = test_of(Path(rule.document.path))
-    return [case["name"] for case in only_document(path, "test").data["cases"]] if path.is_file() else []
+    return list(only_document(path, "test").data["cases"]) if path.is_file() else []

@@ -9,7 +9,7 @@ from ewdetect.docs.markdown import code
 from ewdetect.model import Kind, Rule
 from ewdetect.yamlfile import dump
 
-_PROSE = ("guide", "tuning", "needs")       # these have sections of their own
+_PROSE = ("guide", "tuning", "needs", "budget")       # these have sections of their own
 
 
 def own_logic(rule: Rule) -> str:

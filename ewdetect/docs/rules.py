@@ -47,7 +47,8 @@ def _sections(resolved: ResolvedRule, sources: Sequence[Source], fields: Mapping
     yield f"## Logic\n\n{_logic(rule)}"
     yield from (_part(part) for part in reversed(resolved.parts))
     yield f"## Needs\n\n{_needs(resolved, sources, fields)}"
-    for title, text in (("Tuning", _tuning(rule)), ("False positives", _list(rule, "falsepositives")),
+    for title, text in (("Tuning", _tuning(rule)), ("Budget", _budget(rule)),
+                        ("False positives", _list(rule, "falsepositives")),
                         ("Known gaps", _gaps(cases)), ("Triage", rule.meta.get("guide", "")),
                         ("Queries", queries(resolved, sources, root)), ("Proof", _proof(rule, cases, root)),
                         ("References", _list(rule, "references"))):
@@ -59,6 +60,12 @@ def _facts(rule: Rule, attack: Mapping[str, Technique], root: Path) -> str:
     named = [f"{attack_link(t)} {attack[t].name}" if t in attack else t for t in techniques(rule)]
     return table(("name", "level", "status", "ATT&CK", "file"),
                  [(f"`{rule.name}`", rule.level, rule.status, "<br>".join(named), f"[{file}](../../{file})")])
+
+
+def _budget(rule: Rule) -> str:
+    """What ordinary traffic makes of it, where that is more than one alert in 1,000 host-days."""
+    stated = rule.meta.get("budget", "")
+    return stated and f"Up to {stated['alerts']:g} alerts in 1,000 host-days of ordinary traffic. {stated['because']}"
 
 
 def _logic(rule: Rule) -> str:

@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 LAB := fixtures/recordings/office_lab
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines parity mutate check golden docs bench clean
+.PHONY: help demo test test-engines parity mutate check golden docs budget bench clean
 
 help:   ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s%s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ golden: $(READY)   ## write the expected queries anew; read the diff before you 
 
 docs: $(READY)   ## write the generated pages anew
 	$(BIN)/python -m ewdetect.docs
+
+budget: $(READY)   ## count the alerts of every rule on weeks of ordinary traffic, and write docs/budget.md
+	$(BIN)/python -m bench.budget --write
 
 bench: $(READY)   ## time and memory for a million flows, and the speed of every source
 	$(BIN)/python -m bench.run

@@ -17,24 +17,27 @@ from ewdetect.model import Field
 from ewdetect.plan import seconds
 
 _COUNTED = ("bytes", "packets")
-_NAT = ("nat.ip", "nat.port")
+# All records of a connection agree in these, but for how they spell them.
+_SAME = {"ip": "min", "port": "min"}
 
 
 def merge(db: duckdb.DuckDBPyConnection, source: Source, kept: Mapping[str, Field], orientation: Orientation) -> int:
     """Put what belongs together into one row of `record`, and say how many rows went into others.
 
-    A connection's two sides are called a and b, whichever way its records go: a has the smaller address.
+    A connection's two sides are called a and b, whichever way its records go: a has the smaller address. Most
+    connections have one record, which stays where it is.
     """
     assert source.merge is not None
     # A length that no record tells is not made up from the clocks of two reporters.
     record = {f.name: f for f in kept.values() if f.origin == "record" and source.tells(f.name)}
+    db.execute(f"CREATE OR REPLACE TEMP TABLE link AS {_LINKS}")
+    db.execute(f"CREATE OR REPLACE TEMP TABLE connection AS {_connections(_microseconds(source.merge))}")
+    db.execute(f"CREATE OR REPLACE TEMP TABLE together AS {_together(_microseconds(source.merge))}")
     before = _count(db)
-    db.execute(f"CREATE OR REPLACE TEMP TABLE single AS {_single(source.merge, record)}")
-    db.execute(f"CREATE OR REPLACE TEMP TABLE record AS SELECT * FROM ({_merged(source.merge, record, orientation)}) "
-               f"UNION ALL BY NAME SELECT * EXCLUDE ({BY}, {REPORTER}) FROM record WHERE damage IS NOT NULL "
-               f"UNION ALL BY NAME SELECT r.* EXCLUDE ({BY}, {REPORTER}) FROM record r "
-               f"WHERE damage IS NULL AND NOT ({_WHOLE})")
-    db.execute("DROP TABLE single")
+    db.execute('DELETE FROM record WHERE rowid IN (SELECT "#row" FROM together)')
+    db.execute(f"INSERT INTO record BY NAME {_merged(source.merge, record, orientation)}")
+    for table in ("link", "connection", "together"):
+        db.execute(f"DROP TABLE {table}")
     return before - _count(db)
 
 
@@ -43,45 +46,65 @@ def _count(db: duckdb.DuckDBPyConnection) -> int:
     return int(found[0]) if found else 0
 
 
-_WHOLE = ('EXISTS (SELECT 1 FROM address a WHERE a.spelling = r."source.ip") '
-          'AND EXISTS (SELECT 1 FROM address b WHERE b.spelling = r."destination.ip")')
-_KEY = '"#a", "#pa", "#b", "#pb", "network.transport", ' + BY
-_END = '"event.start" + CAST(coalesce("event.duration", 0) * 1000000 AS BIGINT)'
+def _microseconds(merge: Merge) -> int:
+    return seconds(merge.gap) * 1_000_000
 
 
-def _single(merge: Merge, record: Mapping[str, Field]) -> str:
-    """Whole records with their connection's key, whether they go from a to b (`ahead`), and which session of the key.
+_KEY = ("#a", "#pa", "#b", "#pb", "#transport", "#by")
+_KEYS = ", ".join(map(name, _KEY))
+_PORTS = [f'coalesce("{side}.port", -1)' for side in ("source", "destination")]
+_AHEAD = f"(a.id < b.id OR (a.id = b.id AND {_PORTS[0]} <= {_PORTS[1]}))"
+
+# Whole records, the key of their connection, and whether they go from a to b (`ahead`).
+_LINKS = f"""SELECT r.rowid AS "#row", "event.start", {_AHEAD} AS ahead,
+           least(a.id, b.id) AS "#a", greatest(a.id, b.id) AS "#b",
+           CASE WHEN {_AHEAD} THEN {_PORTS[0]} ELSE {_PORTS[1]} END AS "#pa",
+           CASE WHEN {_AHEAD} THEN {_PORTS[1]} ELSE {_PORTS[0]} END AS "#pb",
+           "network.transport" AS "#transport", {BY} AS "#by"
+    FROM record r JOIN address a ON r."source.ip" = a.spelling JOIN address b ON r."destination.ip" = b.spelling
+    WHERE damage IS NULL"""
+
+
+def _connections(gap: int) -> str:
+    """Keys of more than one record, numbered, and whether they last so long that they may be several sessions."""
+    return (f'SELECT *, row_number() OVER () AS "#connection" FROM (SELECT {_KEYS}, '
+            f'max("event.start") - min("event.start") > {gap} AS long FROM link GROUP BY ALL HAVING count(*) > 1)')
+
+
+def _together(gap: int) -> str:
+    """The records of these connections, and which session of the connection each belongs to.
 
     A session ends where nothing is heard for longer than the gap.
     """
-    gap = seconds(merge.gap) * 1_000_000
-    ports = [f'coalesce("{side}.port", -1)' for side in ("source", "destination")]
-    ahead = f"a.id < b.id OR (a.id = b.id AND {ports[0]} <= {ports[1]})"
-    keyed = f"""SELECT r.*, {_END} AS "#end", {ahead} AS ahead, least(a.id, b.id) AS "#a", greatest(a.id, b.id) AS "#b",
-               CASE WHEN {ahead} THEN {ports[0]} ELSE {ports[1]} END AS "#pa",
-               CASE WHEN {ahead} THEN {ports[1]} ELSE {ports[0]} END AS "#pb"
-        FROM record r JOIN address a ON r."source.ip" = a.spelling JOIN address b ON r."destination.ip" = b.spelling
-        WHERE damage IS NULL"""
-    until = (f'max("#end") OVER (PARTITION BY {_KEY} ORDER BY "event.start", "#end" '
-             "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)")
-    fresh = f'SELECT *, CASE WHEN "event.start" > {until} + {gap} THEN 1 ELSE 0 END AS fresh FROM ({keyed})'
-    return (f'SELECT * EXCLUDE (fresh), sum(fresh) OVER (PARTITION BY {_KEY} ORDER BY "event.start", "#end" '
-            f'ROWS UNBOUNDED PRECEDING) AS "#session" FROM ({fresh})')
+    end = 'r."event.start" + CAST(coalesce(r."event.duration", 0) * 1000000 AS BIGINT)'
+    same = " AND ".join(f"l.{name(k)} IS NOT DISTINCT FROM c.{name(k)}" for k in _KEY)
+    rows = (f'SELECT r.*, {end} AS "#end", l."#row", ahead, "#connection", long, l."#pa", l."#pb" '
+            f'FROM link l JOIN connection c ON {same} JOIN record r ON r.rowid = l."#row"')
+    order = 'PARTITION BY "#connection" ORDER BY "event.start", "#end"'
+    until = f'max("#end") OVER ({order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)'
+    fresh = f'SELECT *, CASE WHEN "event.start" > {until} + {gap} THEN 1 ELSE 0 END AS fresh FROM here WHERE long'
+    return (f'WITH here AS MATERIALIZED ({rows}) SELECT *, 0 AS "#session" FROM here WHERE NOT long UNION ALL '
+            f'SELECT * EXCLUDE (fresh), sum(fresh) OVER ({order} ROWS UNBOUNDED PRECEDING) FROM ({fresh})')
+
+
+_GROUP = '"#connection", "#session"'
 
 
 def _merged(merge: Merge, record: Mapping[str, Field], orientation: Orientation) -> str:
     """One row for each session, from its initiator to its responder."""
-    group = f'{_KEY}, "#session"'
-    voted = f"""SELECT *, {_a_began(orientation)} AS a_began FROM (
-        SELECT *, arg_min(ahead = proved, ("event.start", NOT proved)) FILTER (proved OR reply) OVER w AS told,
-               bool_and(ahead) OVER w OR NOT bool_or(ahead) OVER w AS one_way,
-               min("event.start") FILTER (ahead) OVER w AS a_first,
-               min("event.start") FILTER (NOT ahead) OVER w AS b_first
-        FROM single WINDOW w AS (PARTITION BY {group}))"""
-    forward = f"SELECT *, ahead = a_began AS onward FROM ({voted})"
+    # Evidence in the order of its weight: the earliest, proof before a reply, that a began before that b did.
+    evidence = '"event.start" * 4 + CASE WHEN proved THEN 0 ELSE 2 END + CASE WHEN ahead = proved THEN 0 ELSE 1 END'
+    votes = f"""SELECT {_GROUP}, min({evidence}) FILTER (proved OR reply) % 2 = 0 AS told,
+               bool_and(ahead) OR NOT bool_or(ahead) AS one_way,
+               min("event.start") FILTER (ahead) AS a_first, min("event.start") FILTER (NOT ahead) AS b_first
+        FROM together GROUP BY ALL"""
+    voted = f"SELECT *, {_a_began(orientation)} AS a_began FROM together JOIN ({votes}) USING ({_GROUP})"
+    forward = (f'SELECT *, ahead = a_began AS onward, CASE WHEN ahead = a_began THEN 0 ELSE 1::BIGINT << 61 END '
+               f'+ "event.start" AS "#order" FROM ({voted})')
+    group = f"{_GROUP}, one_way, told"
     if merge.reporter:
-        return _columns(record, f"{group}, one_way, told", _by_reporter(merge, record, forward, group), "max", merge)
-    return _columns(record, f"{group}, one_way, told", forward, merge.counters, merge)
+        return _columns(record, group, _by_reporter(merge, record, forward), "max", merge)
+    return _columns(record, group, forward, merge.counters, merge)
 
 
 def _a_began(orientation: Orientation) -> str:
@@ -98,13 +121,13 @@ def _sides(attribute: str) -> tuple[str, str]:
     return f"source.{attribute}", f"destination.{attribute}"
 
 
-def _by_reporter(merge: Merge, record: Mapping[str, Field], forward: str, group: str) -> str:
+def _by_reporter(merge: Merge, record: Mapping[str, Field], forward: str) -> str:
     """Counters of each reporter and direction added up, so that the greatest of a direction counts afterwards.
 
     Every record keeps a row; the sum stands in the first of its reporter's, and in the others nothing.
     """
     counters = [c for attribute in _COUNTED for c in _sides(attribute) if c in record]
-    window = f"PARTITION BY {group}, onward, {REPORTER}"
+    window = f"PARTITION BY {_GROUP}, onward, {REPORTER}"
     sums = ", ".join(f"{merge.counters}({name(c)}) OVER ({window}) AS {name(c)}" for c in counters)
     return f"SELECT * {f'REPLACE ({sums})' if sums else ''} FROM ({forward})"
 
@@ -130,19 +153,18 @@ def _column(field: Field, function: str, merge: Merge) -> str:
     if field.name == "event.action":
         return f"CASE WHEN bool_or({here} = 'denied') THEN 'denied' ELSE CAST({first} AS VARCHAR) END"
     if field.name == "network.state":
-        return f'arg_max({here}, ("#end", {here}))'
+        return f'last({here} ORDER BY "#end", {here}) FILTER ({here} IS NOT NULL)'
     if side in ("source", "destination"):
         other = {"source": "destination", "destination": "source"}[side] + "." + attribute
         turned = name(other)
-        if attribute in _COUNTED:
-            return f"{function}(CASE WHEN onward THEN {here} ELSE {turned} END)"
-        return _earliest(f"CASE WHEN onward THEN {here} ELSE {turned} END")
-    return first
+        value = f"CASE WHEN onward THEN {here} ELSE {turned} END"
+        return f"{_SAME.get(attribute, function)}({value})" if attribute in (*_SAME, *_COUNTED) else _earliest(value)
+    return f"any_value({here})" if field.name == "network.transport" else first
 
 
 def _earliest(value: str) -> str:
     """What the initiator's first record says; of two at one time the lesser, so that every run says the same."""
-    return f"arg_min({value}, (NOT onward, {name('event.start')}, {value}))"
+    return f'first({value} ORDER BY "#order", {value}) FILTER (({value}) IS NOT NULL)'
 
 
 def _outcome(both_spoke: str) -> str:

@@ -172,8 +172,9 @@ def _select(source: Source, fields: Mapping[str, Field], rows: Relation) -> str:
     record = [f.name for f in fields.values() if f.origin == "record"]
     counters = [f for f in source.fields if fields[f].type == "integer"]
     lost = " + ".join(f"CAST({_lost(f)} AS TINYINT)" for f in counters) or "0"
-    merged = f", {BY}, {REPORTER}" if source.merge else ""
-    return (f"SELECT {', '.join(map(_portless, record))}, proved, reply{merged}, {lost} AS lost_numbers, "
+    # Where records are put together, proof of who began weighs more than a reply.
+    marks = f"proved, reply AND NOT proved AS reply, {BY}, {REPORTER}" if source.merge else "proved, reply"
+    return (f"SELECT {', '.join(map(_portless, record))}, {marks}, {lost} AS lost_numbers, "
             f"{_damage(source)} AS damage FROM ({_parsed(source, fields, rows)})")
 
 

@@ -8,6 +8,7 @@ read, `passed` for one that is no flow record, or ''. Nothing here runs SQL.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ def split_lines(source: Source, lines: Lines, base: str, header: Sequence[str], 
         columns = Columns(tuple(header), columns.separator, columns.header, len(header))
     matched = _matched(lines, base, columns)
     split = f"SELECT *, {_parts(columns)} AS parts FROM ({matched})" if columns else matched
+    if lines.pairs:
+        split = _elements(source.raw_paths(), lines.pairs, matched)
     def value(node: Mapping[str, Any] | None, path: str) -> str:
         if node is None:
             return _set(_taken(path, lines, columns), source)
@@ -54,7 +57,8 @@ def _matched(lines: Lines, base: str, columns: Columns | None) -> str:
     found = f"SELECT *{''.join(', ' + e for e in [*extracts, *head])} FROM ({base})"
     which = f"CASE {fitting} END" if extracts else "0"
     rests = [i for i, p in enumerate(lines.patterns) if "rest" in p.groups]
-    rest = f"CASE which {' '.join(f'WHEN {i} THEN p{i}.rest' for i in rests)} END" if rests else "l"
+    behind = " ".join(f"WHEN {i} THEN {_rest(f'p{i}', lines.patterns[i])}" for i in rests)
+    rest = f"CASE which {behind} END" if rests else "l"
     if lines.pairs:
         # The first key may stand right behind syslog's priority.
         bare = f"CASE WHEN starts_with({rest}, '<') THEN substr({rest}, strpos({rest}, '>') + 1) ELSE {rest} END"
@@ -63,10 +67,21 @@ def _matched(lines: Lines, base: str, columns: Columns | None) -> str:
     return f"{inner} WHERE NOT {is_header(columns)}" if columns and columns.header else inner
 
 
+# What a match is followed by needs no search of its own.
+_TAIL = "(?P<rest>.*)"
+
+
+def _rest(column: str, pattern: Pattern) -> str:
+    if not pattern.match.endswith(_TAIL):
+        return f"{column}.rest"
+    return f"substr(l, strpos(l, {column}._) + length({column}._))"
+
+
 def _extract(column: str, pattern: str, groups: Sequence[str], contains: str) -> str:
     """The whole match is a group of its own, since a group that does not take part is empty."""
-    wanted = "[" + ", ".join(map(text, ("_", *groups))) + "]"
-    call = f"regexp_extract(l, {text(f'(?P<_>{pattern})')}, {wanted})"
+    captured = [g for g in groups if g != "rest" or not pattern.endswith(_TAIL)]
+    wanted = "[" + ", ".join(map(text, ("_", *captured))) + "]"
+    call = f"regexp_extract(l, {text(f'(?P<_>{pattern.removesuffix(_TAIL)})')}, {wanted})"
     return (f"CASE WHEN contains(l, {text(contains)}) THEN {call} END" if contains else call) + f" AS {column}"
 
 
@@ -74,7 +89,9 @@ def is_header(columns: Columns) -> str:
     """Whether a line names columns, as an SQL condition."""
     mark = columns.separator
     framed = f"{text(mark)} || l || {text(mark)}"
-    return "(" + " OR ".join(f"contains({framed}, {text(mark + word + mark)})" for word in columns.header) + ")"
+    # The word alone is looked for first, since nearly all lines are without.
+    return "(" + " OR ".join(f"(contains(l, {text(word)}) AND contains({framed}, {text(mark + word + mark)}))"
+                             for word in columns.header) + ")"
 
 
 def _parts(columns: Columns) -> str:
@@ -100,15 +117,43 @@ def _taken(path: str, lines: Lines, columns: Columns | None) -> str:
     if lines.pairs:
         return _pair(path, lines.pairs)
     if columns and path in columns.names:
-        return f"nullif(trim(parts[{columns.names.index(path) + 1}]), '')"
+        return f"nullif({_trimmed(f'parts[{columns.names.index(path) + 1}]', columns.separator)}, '')"
     return "CAST(NULL AS VARCHAR)"
 
 
+def _elements(wanted: Sequence[str], pairs: Pairs, base: str) -> str:
+    """The first `key=value` of every key, as a column `=key`. Finding all keys at once beats a search for each."""
+    equals = text(pairs.equals)
+    length = len(pairs.equals) - 1
+    keys = f"list_transform(parts, lambda x: left(x, strpos(x, {equals}) + {length}))"
+    parts = f"SELECT *, string_split(rest, {text(pairs.separator)}) AS parts FROM ({base})"
+    found = ", ".join(f"parts[list_position(keys, {text(p + pairs.equals)})] AS {_element(p)}"
+                      for p in wanted)
+    return f"SELECT * EXCLUDE (parts, keys), {found} FROM (SELECT *, {keys} AS keys FROM ({parts}))"
+
+
+def _element(key: str) -> str:
+    return name(f"={key}")
+
+
+def _trimmed(value: str, separator: str) -> str:
+    """Without blanks around it. Cutting is slow, so it is done only where there is a blank."""
+    return value if separator == " " else (
+        f"CASE WHEN prefix({value}, ' ') OR suffix({value}, ' ') THEN trim({value}) ELSE {value} END")
+
+
 def _pair(key: str, pairs: Pairs) -> str:
-    """The value behind the first `key=`: to the closing quote, or to the separator."""
-    after = f"split_part(rest, {text(pairs.separator + key + pairs.equals)}, 2)"
-    return (f"nullif(CASE WHEN starts_with({after}, '{_QUOTE}') THEN split_part({after}, '{_QUOTE}', 2) "
-            f"ELSE trim(split_part({after}, {text(pairs.separator)}, 1)) END, '')")
+    """The value behind the first `key=`: to the closing quote, or to the separator.
+
+    Only where a quoted value holds the separator is the line searched for it.
+    """
+    element, begin = _element(key), key + pairs.equals
+    value = _trimmed(f"substr({element}, {len(begin) + 1})", pairs.separator)
+    quoted = re.escape(pairs.separator + begin) + f'{_QUOTE}([^{_QUOTE}]*)'
+    return (f"nullif(CASE WHEN {element} IS NULL THEN NULL "
+            f"WHEN NOT starts_with({element}, {text(begin + _QUOTE)}) THEN {value} "
+            f"WHEN contains(substr({element}, {len(begin) + 2}), '{_QUOTE}') THEN split_part({element}, '{_QUOTE}', 2) "
+            f"ELSE regexp_extract(rest, {text(quoted)}, 1) END, '')")
 
 
 def _line_fault(lines: Lines, columns: Columns | None) -> str:

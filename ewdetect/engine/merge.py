@@ -17,8 +17,6 @@ from ewdetect.model import Field
 from ewdetect.plan import seconds
 
 _COUNTED = ("bytes", "packets")
-# All records of a connection agree in these, but for how they spell them.
-_SAME = {"ip": "min", "port": "min"}
 
 
 def merge(db: duckdb.DuckDBPyConnection, source: Source, kept: Mapping[str, Field], orientation: Orientation) -> int:
@@ -99,12 +97,14 @@ def _merged(merge: Merge, record: Mapping[str, Field], orientation: Orientation)
                min("event.start") FILTER (ahead) AS a_first, min("event.start") FILTER (NOT ahead) AS b_first
         FROM together GROUP BY ALL"""
     voted = f"SELECT *, {_a_began(orientation)} AS a_began FROM together JOIN ({votes}) USING ({_GROUP})"
-    forward = (f'SELECT *, ahead = a_began AS onward, CASE WHEN ahead = a_began THEN 0 ELSE 1::BIGINT << 61 END '
-               f'+ "event.start" AS "#order" FROM ({voted})')
-    group = f"{_GROUP}, one_way, told"
-    if merge.reporter:
-        return _columns(record, group, _by_reporter(merge, record, forward), "max", merge)
-    return _columns(record, group, forward, merge.counters, merge)
+    forward = f"SELECT *, ahead = a_began AS onward FROM ({voted})"
+    opening = 'onward AND "event.start" = CASE WHEN a_began THEN a_first ELSE b_first END AS opening'
+    rows = f"SELECT *, {opening} FROM ({forward})"
+    if not merge.reporter or not _counters(record):
+        return _columns(record, rows, merge, {c: f"{merge.counters}({_onward(c)})" for c in _counters(record)})
+    told = {c: f"any_value({name(f'#{c}')})" for c in _counters(record)}
+    return (f"WITH spoken AS MATERIALIZED ({rows}), counted AS ({_counted(merge, record)}) "
+            f"{_columns(record, f'SELECT * FROM spoken JOIN counted USING ({_GROUP})', merge, told)}")
 
 
 def _a_began(orientation: Orientation) -> str:
@@ -121,50 +121,69 @@ def _sides(attribute: str) -> tuple[str, str]:
     return f"source.{attribute}", f"destination.{attribute}"
 
 
-def _by_reporter(merge: Merge, record: Mapping[str, Field], forward: str) -> str:
-    """Counters of each reporter and direction added up, so that the greatest of a direction counts afterwards.
-
-    Every record keeps a row; the sum stands in the first of its reporter's, and in the others nothing.
-    """
-    counters = [c for attribute in _COUNTED for c in _sides(attribute) if c in record]
-    window = f"PARTITION BY {_GROUP}, onward, {REPORTER}"
-    sums = ", ".join(f"{merge.counters}({name(c)}) OVER ({window}) AS {name(c)}" for c in counters)
-    return f"SELECT * {f'REPLACE ({sums})' if sums else ''} FROM ({forward})"
+def _counters(record: Mapping[str, Field]) -> list[str]:
+    return [c for attribute in _COUNTED for c in _sides(attribute) if c in record]
 
 
-def _columns(record: Mapping[str, Field], group: str, rows: str, function: str, merge: Merge) -> str:
-    made = ", ".join(f"CAST({_column(f, function, merge)} AS {sql_type(f)}) AS {name(f.name)}" for f in record.values())
+def _onward(field: str) -> str:
+    """A side's value in the direction from the initiator."""
+    return f"CASE WHEN onward THEN {name(field)} ELSE {name(_other(field))} END"
+
+
+def _other(field: str) -> str:
+    side, _, attribute = field.partition(".")
+    return {"source": "destination", "destination": "source"}[side] + "." + attribute
+
+
+def _counted(merge: Merge, record: Mapping[str, Field]) -> str:
+    """Counters of each session: added up for each reporter and direction, and of these sums the greatest."""
+    counters = _counters(record)
+    sums = ", ".join(f"{merge.counters}({_onward(c)}) AS {name(c)}" for c in counters)
+    greatest = ", ".join(f"max({name(c)}) AS {name(f'#{c}')}" for c in counters)
+    each = f"SELECT {', '.join([_GROUP, sums])} FROM spoken GROUP BY {_GROUP}, onward, {REPORTER}"
+    return f"SELECT {', '.join([_GROUP, greatest])} FROM ({each}) GROUP BY {_GROUP}"
+
+
+def _columns(record: Mapping[str, Field], rows: str, merge: Merge, counted: Mapping[str, str]) -> str:
+    """`counted` is the SQL of each counter."""
+    made = ", ".join(f"CAST({counted.get(f.name) or _column(f, merge)} AS {sql_type(f)}) AS {name(f.name)}"
+                     for f in record.values())
     # `told` is whether a began. A reply alone stays as it is; the reader turns it, and says that it did.
     alone = "coalesce(one_way AND told <> bool_or(ahead), false)"
     return (f"SELECT {made}, told IS NOT NULL AND NOT {alone} AS proved, {alone} AS reply, "
-            f"max(lost_numbers) AS lost_numbers, CAST(NULL AS VARCHAR) AS damage FROM ({rows}) GROUP BY {group}")
+            f"max(lost_numbers) AS lost_numbers, CAST(NULL AS VARCHAR) AS damage FROM ({rows}) "
+            f"GROUP BY {_GROUP}, one_way, told")
 
 
-def _column(field: Field, function: str, merge: Merge) -> str:
+def _column(field: Field, merge: Merge) -> str:
     side, _, attribute = field.name.partition(".")
     here = name(field.name)
-    first = _earliest(here)
-    if field.name == "event.start":
-        return f"min({here})"
-    if field.name == "event.duration":
-        return 'CASE WHEN count("event.duration") > 0 OR count(*) > 1 THEN (max("#end") - min("event.start")) / 1e6 END'
-    if field.name == "flow.outcome":
-        return _outcome("bool_or(onward) AND bool_or(NOT onward)" if merge.answers else "false")
-    if field.name == "event.action":
-        return f"CASE WHEN bool_or({here} = 'denied') THEN 'denied' ELSE CAST({first} AS VARCHAR) END"
-    if field.name == "network.state":
-        return f'last({here} ORDER BY "#end", {here}) FILTER ({here} IS NOT NULL)'
-    if side in ("source", "destination"):
-        other = {"source": "destination", "destination": "source"}[side] + "." + attribute
-        turned = name(other)
-        value = f"CASE WHEN onward THEN {here} ELSE {turned} END"
-        return f"{_SAME.get(attribute, function)}({value})" if attribute in (*_SAME, *_COUNTED) else _earliest(value)
-    return f"any_value({here})" if field.name == "network.transport" else first
+    match field.name:
+        case "event.start":
+            return f"min({here})"
+        case "event.duration":
+            return (f"CASE WHEN count({here}) > 0 OR count(*) > 1 "
+                    'THEN (max("#end") - min("event.start")) / 1e6 END')
+        case "flow.outcome":
+            return _outcome("bool_or(onward) AND bool_or(NOT onward)" if merge.answers else "false")
+        case "event.action":
+            return f"CASE WHEN bool_or({here} = 'denied') THEN 'denied' ELSE CAST({_earliest(here)} AS VARCHAR) END"
+        case "network.state":
+            return f'last({here} ORDER BY "#end", {here}) FILTER ({here} IS NOT NULL)'
+        case "network.transport":
+            return f"any_value({here})"
+    if side not in ("source", "destination"):
+        return _earliest(here)
+    # All records of a connection agree in addresses and ports, but for how they spell them.
+    return f"min({_onward(field.name)})" if attribute in ("ip", "port") else _earliest(_onward(field.name))
 
 
 def _earliest(value: str) -> str:
-    """What the initiator's first record says; of two at one time the lesser, so that every run says the same."""
-    return f'first({value} ORDER BY "#order", {value}) FILTER (({value}) IS NOT NULL)'
+    """What the initiator's first record says, or else its others, or else the answers.
+
+    Of several the least, so that every run says the same.
+    """
+    return f"coalesce(min({value}) FILTER (opening), min({value}) FILTER (onward), min({value}))"
 
 
 def _outcome(both_spoke: str) -> str:

@@ -86,7 +86,8 @@ def build_addresses(db: duckdb.DuckDBPyConnection, network: Network, context: Se
     db.execute(f"""CREATE OR REPLACE TABLE address AS
         WITH spelling AS (SELECT DISTINCT unnest(["source.ip", "destination.ip"]) AS spelling FROM record
                           WHERE damage IS NULL),
-             numbered AS MATERIALIZED (SELECT spelling, ewd_ip(spelling) AS ip FROM spelling WHERE spelling IS NOT NULL),
+             numbered AS MATERIALIZED (SELECT spelling, ewd_ip(spelling) AS ip FROM spelling
+                                       WHERE spelling IS NOT NULL),
              found AS (SELECT n.*, s.*, coalesce(n.ip <= s.last, false) AS inside
                        FROM (SELECT * FROM numbered WHERE ip IS NOT NULL) n ASOF LEFT JOIN segment s ON n.ip >= s.first)
         SELECT spelling, ip, {_DIGITS} AS digits, CAST(dense_rank() OVER (ORDER BY ip) AS INTEGER) AS id,

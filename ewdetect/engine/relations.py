@@ -157,7 +157,9 @@ def _split(source: Source, header: Sequence[str]) -> str:
     parts = "string_split(l, chr(9))"
     columns = [f"nullif({parts}[{header.index(p) + 1}], '-') AS {name(p)}" if p in header
                else f"CAST(NULL AS VARCHAR) AS {name(p)}" for p in source.raw_paths()]
-    return ", ".join(columns) + f", CASE WHEN {_NAMES} THEN {text(HEADER)} WHEN len({parts}) = {len(header)} THEN '' ELSE 'ragged' END AS \"#fault\""
+    fault = (f"CASE WHEN {_NAMES} THEN {text(HEADER)} WHEN len({parts}) = {len(header)} THEN '' ELSE 'ragged' END "
+             'AS "#fault"')
+    return ", ".join([*columns, fault])
 
 
 def _nested(db: duckdb.DuckDBPyConnection, source: Source, reader: str) -> Relation:

@@ -27,7 +27,8 @@ def split_lines(source: Source, lines: Lines, base: str, header: Sequence[str], 
     matched = _matched(lines, base, columns, header)
     split = f"SELECT *, {_parts(columns)} AS parts FROM ({matched})" if columns else matched
     if lines.pairs:
-        split = _elements(source.raw_paths(), lines.pairs, matched)
+        given = (*lines.names(), *(lines.head.groups if lines.head else ()))
+        split = _elements([p for p in source.raw_paths() if p not in given], lines.pairs, matched)
     def value(node: Mapping[str, Any] | None, path: str) -> str:
         if node is None:
             return _set(_taken(path, lines, columns), source)
@@ -123,8 +124,7 @@ def _taken(path: str, lines: Lines, columns: Columns | None) -> str:
     branches = [f"WHEN {i} THEN {text(p.sets[path]) if path in p.sets else f'p{i}.{name(path)}'}"
                 for i, p in enumerate(lines.patterns) if path in p.groups or path in p.sets]
     if branches:
-        pair = f" ELSE {_pair(path, lines.pairs)}" if lines.pairs else ""
-        return f"nullif(CASE which {' '.join(branches)}{pair} END, '')"
+        return f"nullif(CASE which {' '.join(branches)} END, '')"
     if lines.pairs:
         return _pair(path, lines.pairs)
     if columns and path in columns.names:

@@ -33,7 +33,7 @@ def merge(db: duckdb.DuckDBPyConnection, source: Source, kept: Mapping[str, Fiel
     db.execute(f"CREATE OR REPLACE TEMP TABLE together AS {_together(_microseconds(source.merge))}")
     before = _count(db)
     db.execute('DELETE FROM record WHERE rowid IN (SELECT "#row" FROM together)')
-    db.execute(f"INSERT INTO record BY NAME {_merged(source.merge, record, orientation)}")
+    db.execute(f"INSERT INTO record BY NAME {_merged(source.merge, _filled(db, record), orientation)}")
     for table in ("link", "connection", "together"):
         db.execute(f"DROP TABLE {table}")
     return before - _count(db)
@@ -42,6 +42,19 @@ def merge(db: duckdb.DuckDBPyConnection, source: Source, kept: Mapping[str, Fiel
 def _count(db: duckdb.DuckDBPyConnection) -> int:
     found = db.execute("SELECT count(*) FROM record").fetchone()
     return int(found[0]) if found else 0
+
+
+_MADE = {"event.start", "event.duration", "flow.outcome"}
+
+
+def _filled(db: duckdb.DuckDBPyConnection, record: Mapping[str, Field]) -> dict[str, Field]:
+    """The fields that have a value in any record of `together`, and those that come of putting records together.
+
+    Most sensors leave some out, such as what NAT did.
+    """
+    found = db.execute(f"SELECT {', '.join(f'count({name(f)})' for f in record)} FROM together").fetchone() or ()
+    told = {f for f, count in zip(record, found, strict=True) if count} | _MADE
+    return {f: field for f, field in record.items() if f in told or _other(f) in told}
 
 
 def _microseconds(merge: Merge) -> int:
@@ -132,7 +145,7 @@ def _onward(field: str) -> str:
 
 def _other(field: str) -> str:
     side, _, attribute = field.partition(".")
-    return {"source": "destination", "destination": "source"}[side] + "." + attribute
+    return {"source": "destination", "destination": "source"}.get(side, side) + "." + attribute
 
 
 def _counted(merge: Merge, record: Mapping[str, Field]) -> str:

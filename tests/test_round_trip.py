@@ -1,4 +1,4 @@
-"""Canonical flows, written as raw records of a source and read again, are the same flows, as far as the source can tell.
+"""Canonical flows, written as raw records of a source and read again, are the same, as far as the source can tell.
 
 Each writer says what its source cannot: the fields that it has not, the coarseness of its clock, and outcomes.
 """
@@ -50,8 +50,8 @@ class Talk:
 
     def canonical(self) -> Record:
         outcome = "established" if self.answered else "failed"
-        values = (self.start, self.lasts / 1e6, self.client, self.sport, *self.sent, self.server, self.dport, *self.back,
-                  self.transport, outcome)
+        values = (self.start, self.lasts / 1e6, self.client, self.sport, *self.sent, self.server, self.dport,
+                  *self.back, self.transport, outcome)
         return dict(zip(FIELDS, values, strict=True))
 
 
@@ -170,10 +170,12 @@ COUNTED = st.tuples(st.integers(40, 2**40), st.integers(1, 3))
 
 @st.composite
 def talks(draw: st.DrawFn, tick: int) -> Talk:
-    client, server = draw(st.lists(st.sampled_from(draw(st.sampled_from(HOSTS))), min_size=2, max_size=2, unique=True))
-    return Talk(client, server, draw(st.integers(49_152, 65_535)), draw(st.sampled_from([22, 53, 445, 3389])),
-                draw(st.sampled_from(["tcp", "udp"])), DAY + tick * draw(st.integers(0, 86_400_000_000 // tick)),
-                tick * draw(st.integers(0, 200_000_000 // tick)), draw(COUNTED), draw(st.one_of(COUNTED, st.just((0, 0)))))
+    family = st.sampled_from(draw(st.sampled_from(HOSTS)))
+    client, server = draw(st.lists(family, min_size=2, max_size=2, unique=True))
+    ports = draw(st.integers(49_152, 65_535)), draw(st.sampled_from([22, 53, 445, 3389]))
+    start, lasts = (tick * draw(st.integers(0, most // tick)) for most in (86_400_000_000, 200_000_000))
+    return Talk(client, server, *ports, draw(st.sampled_from(["tcp", "udp"])), DAY + start, lasts, draw(COUNTED),
+                draw(st.one_of(COUNTED, st.just((0, 0)))))
 
 
 def ends(record: Record) -> tuple[Any, ...]:

@@ -189,7 +189,11 @@ def _stranger(lines: Lines) -> str:
 
 # ---------------------------------------------------------------- JSON
 
-IS_OBJECT = "coalesce(json_valid(l), false) AND starts_with(ltrim(l), '{')"
+def _is_object(value: str) -> str:
+    return f"coalesce(json_valid({value}), false) AND starts_with(ltrim({value}), '{{')"
+
+
+IS_OBJECT = _is_object("l")
 
 
 def leaves_as_text(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,16 +225,20 @@ def unfolded(source: Source, base: str, also: Sequence[str] = ()) -> str:
     A record that holds none is a flow itself where flows are JSON, and else of another kind.
     """
     kept = "".join(f"{a}, " for a in also)
-    items = (f"SELECT {kept}unnest(CASE WHEN {IS_OBJECT} THEN {_items(source.unfold)} ELSE [CAST(NULL AS JSON)] END) "
-             f"AS item, l FROM ({base})")
+    # What is no object becomes NULL first, for DuckDB may look into a line before it has tested it.
+    items = (f"SELECT {kept}unnest({_items(source.unfold)}) AS item "
+             f"FROM (SELECT {kept}CASE WHEN {IS_OBJECT} THEN l END AS l FROM ({base}))")
     flows = _flows(source.unfold, kept, items)
     outer = [p for p in source.raw_paths() if p.startswith(OUTER)]
     inner = [p for p in source.raw_paths() if not p.startswith(OUTER)]
     around = [f"{transformed('item', [p.removeprefix(OUTER) for p in outer])} AS \"..\""] if outer else []
     is_json = any(u.columns is None for u in source.unfold)
-    values = [f"unnest({transformed('flow', inner)})"] if is_json else [
+    whole = f"CASE WHEN {_is_object('flow')} THEN flow END"
+    values = [f"unnest({transformed(whole, inner)})"] if is_json else [
         f"{_set(_value(p, source.unfold), source)} AS {name(p)}" for p in inner]
-    fault = "CASE WHEN item IS NULL THEN 'unreadable' WHEN flow IS NULL THEN 'passed' " + " ".join(
+    fault = "CASE WHEN item IS NULL THEN 'unreadable' WHEN flow IS NULL THEN 'passed' "
+    fault += f"WHEN NOT ({_is_object('flow')}) THEN 'unreadable' " if is_json else ""
+    fault += " ".join(
         f"WHEN kind = {k} AND len(parts) < {u.columns.least} THEN 'ragged'"
         for k, u in enumerate(source.unfold) if u.columns) + " ELSE '' END"
     return f"SELECT {', '.join([*also, *values, *around])}, {fault} AS \"#fault\" FROM ({flows})"

@@ -14,8 +14,8 @@ from tests.world import ROOT, fields, office, orientation, source
 LAB = ROOT / "fixtures" / "recordings" / "netflow_lab"
 Found = tuple[str, tuple[tuple[str, object], ...]]
 
-# Unanswered UDP is `unknown` in NetFlow, not `failed`: an exporter may see one way only. The sweep is caught by the rule
-# that asks for no outcome, scan_udp_sweep.
+# Unanswered UDP is `unknown` in NetFlow, not `failed`: an exporter may see one way only. The rule
+# that asks for no outcome catches the sweep, scan_udp_sweep.
 ONLY_SURICATA: set[Found] = {
     ("scan_hosts_failed", (("destination.port", 161), ("network.transport", "udp"), ("source.ip", "10.10.0.19"))),
 }

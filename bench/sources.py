@@ -1,8 +1,9 @@
 """How fast each source is read, next to what DuckDB alone needs for the same bytes.
 
 `python -m bench.sources` repeats the undamaged lines of every sample, with addresses and ports changed so that
-connections stay apart, and reads them with ewdetect and with DuckDB's own reader. It exits with 1 where a source takes
-more than MOST_RATIO times as long, or where lines of text are read at fewer than LEAST_LINES a second.
+connections stay apart, and reads them with ewdetect and with DuckDB's own reader, in turns. It exits with 1 where
+JSON takes more than MOST_RATIO times as long, or where lines of text are read at fewer than LEAST_LINES a second. What
+DuckDB alone does with a line of text is to find its end, so that ratio is shown and not judged.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Speed:
 
     @property
     def holds(self) -> bool:
-        return self.ratio <= MOST_RATIO and (not self.text or self.lines_per_second >= LEAST_LINES)
+        return self.lines_per_second >= LEAST_LINES if self.text else self.ratio <= MOST_RATIO
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,10 +77,10 @@ def measured(sources: list[Source], count: int) -> Iterator[Speed]:
 
 def _speed(source: Source, path: Path, network: Network, count: int) -> Speed:
     is_json = path.read_text(encoding="utf-8")[0] == "{"
-    plain = [_seconds(lambda: _alone(path, is_json)) for _ in range(REPEAT)]
-    ours = [_seconds(lambda: _read(source, path, network)) for _ in range(REPEAT)]
-    median = statistics.median(ours)
-    return Speed(source.name, not is_json, count / median, median / statistics.median(plain))
+    turns = [(_seconds(lambda: _alone(path, is_json)), _seconds(lambda: _read(source, path, network)))
+             for _ in range(REPEAT)]
+    plain, ours = (statistics.median(times) for times in zip(*turns, strict=True))
+    return Speed(source.name, not is_json, count / ours, ours / plain)
 
 
 def _seconds(work: Callable[[], object]) -> float:

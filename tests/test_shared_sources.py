@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from ewdetect.backtest import run_backtest
 from ewdetect.engine import Engine, ReadReport
-from tests.world import SHARED, fields, network, orientation, source
+from ewdetect.load import load_pack
+from tests.test_shared_data import world
+from tests.world import ROOT, SHARED, fields, network, orientation, source
 
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
 
@@ -88,3 +91,26 @@ def test_hosts_and_network_agree_on_who_began() -> None:
     for name, pattern in (("sysmon_3", "mordor/*sysmon_3*"), ("windows_5156", "mordor/*5156*")):
         host = set(outcomes(read(name, SHARED / pattern)[1]))
         assert len(host & proved) > 50 and not host & turned
+
+
+# Incidents of which the network's sensor raises an alert, and what host sensors lack for that rule.
+ALERTED = {"covenant_dcom_iertutil_dll_hijack": "smb_then_exec", "covenant_wmi_wbemcomn_dll_hijack": "smb_then_exec"}
+
+
+def alerted(name: str, pattern: str) -> tuple[set[tuple[str, str]], dict[str, str]]:
+    """Rule and group of each alert of the whole pack, and why rules were left out."""
+    rules = load_pack([ROOT / "rules"], fields())
+    result = run_backtest(rules, source(name), [str(SHARED / "mordor" / pattern)], world("theshire.local"), fields(),
+                          orientation())
+    return ({(a.rule.name, str(sorted(dict(a.group).items()))) for a in result.alerts},
+            {s.rule: s.reason for s in result.skipped})
+
+
+@pytest.mark.parametrize("incident", ALERTED)
+def test_sensors_of_one_incident_raise_the_same_alerts_but_for_what_traits_say(incident: str) -> None:
+    seen, _ = alerted("suricata_eve", f"{incident}*.eve.jsonl.gz")
+    assert {rule for rule, _ in seen} == {ALERTED[incident]}
+    for name, kind in (("sysmon_3", "sysmon_3"), ("windows_5156", "security_5156_5157")):
+        found, lacking = alerted(name, f"{incident}.{kind}.jsonl.gz")
+        assert found == {(rule, group) for rule, group in seen if rule not in lacking}
+        assert "bytes" in lacking[ALERTED[incident]]

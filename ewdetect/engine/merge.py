@@ -17,24 +17,25 @@ from ewdetect.model import Field
 from ewdetect.plan import seconds
 
 _COUNTED = ("bytes", "packets")
-_NAT = ("nat.ip", "nat.port")
 
 
 def merge(db: duckdb.DuckDBPyConnection, source: Source, kept: Mapping[str, Field], orientation: Orientation) -> int:
     """Put what belongs together into one row of `record`, and say how many rows went into others.
 
-    A connection's two sides are called a and b, whichever way its records go: a has the smaller address.
+    A connection's two sides are called a and b, whichever way its records go: a has the smaller address. Most
+    connections have one record, which stays where it is.
     """
     assert source.merge is not None
     # A length that no record tells is not made up from the clocks of two reporters.
     record = {f.name: f for f in kept.values() if f.origin == "record" and source.tells(f.name)}
+    db.execute(f"CREATE OR REPLACE TEMP TABLE link AS {_LINKS}")
+    db.execute(f"CREATE OR REPLACE TEMP TABLE connection AS {_connections(_microseconds(source.merge))}")
+    db.execute(f"CREATE OR REPLACE TEMP TABLE together AS {_together(_microseconds(source.merge))}")
     before = _count(db)
-    db.execute(f"CREATE OR REPLACE TEMP TABLE single AS {_single(source.merge, record)}")
-    db.execute(f"CREATE OR REPLACE TEMP TABLE record AS SELECT * FROM ({_merged(source.merge, record, orientation)}) "
-               f"UNION ALL BY NAME SELECT * EXCLUDE ({BY}, {REPORTER}) FROM record WHERE damage IS NOT NULL "
-               f"UNION ALL BY NAME SELECT r.* EXCLUDE ({BY}, {REPORTER}) FROM record r "
-               f"WHERE damage IS NULL AND NOT ({_WHOLE})")
-    db.execute("DROP TABLE single")
+    db.execute('DELETE FROM record WHERE rowid IN (SELECT "#row" FROM together)')
+    db.execute(f"INSERT INTO record BY NAME {_merged(source.merge, _filled(db, record), orientation)}")
+    for table in ("link", "connection", "together"):
+        db.execute(f"DROP TABLE {table}")
     return before - _count(db)
 
 
@@ -43,45 +44,80 @@ def _count(db: duckdb.DuckDBPyConnection) -> int:
     return int(found[0]) if found else 0
 
 
-_WHOLE = ('EXISTS (SELECT 1 FROM address a WHERE a.spelling = r."source.ip") '
-          'AND EXISTS (SELECT 1 FROM address b WHERE b.spelling = r."destination.ip")')
-_KEY = '"#a", "#pa", "#b", "#pb", "network.transport", ' + BY
-_END = '"event.start" + CAST(coalesce("event.duration", 0) * 1000000 AS BIGINT)'
+_MADE = {"event.start", "event.duration", "flow.outcome"}
 
 
-def _single(merge: Merge, record: Mapping[str, Field]) -> str:
-    """Whole records with their connection's key, whether they go from a to b (`ahead`), and which session of the key.
+def _filled(db: duckdb.DuckDBPyConnection, record: Mapping[str, Field]) -> dict[str, Field]:
+    """The fields that have a value in any record of `together`, and those that come of putting records together.
+
+    Most sensors leave some out, such as what NAT did.
+    """
+    found = db.execute(f"SELECT {', '.join(f'count({name(f)})' for f in record)} FROM together").fetchone() or ()
+    told = {f for f, count in zip(record, found, strict=True) if count} | _MADE
+    return {f: field for f, field in record.items() if f in told or _other(f) in told}
+
+
+def _microseconds(merge: Merge) -> int:
+    return seconds(merge.gap) * 1_000_000
+
+
+_KEY = ("#a", "#pa", "#b", "#pb", "#transport", "#by")
+_KEYS = ", ".join(map(name, _KEY))
+_PORTS = [f'coalesce("{side}.port", -1)' for side in ("source", "destination")]
+_AHEAD = f"(a.id < b.id OR (a.id = b.id AND {_PORTS[0]} <= {_PORTS[1]}))"
+
+# Whole records, the key of their connection, and whether they go from a to b (`ahead`).
+_LINKS = f"""SELECT r.rowid AS "#row", "event.start", {_AHEAD} AS ahead,
+           least(a.id, b.id) AS "#a", greatest(a.id, b.id) AS "#b",
+           CASE WHEN {_AHEAD} THEN {_PORTS[0]} ELSE {_PORTS[1]} END AS "#pa",
+           CASE WHEN {_AHEAD} THEN {_PORTS[1]} ELSE {_PORTS[0]} END AS "#pb",
+           "network.transport" AS "#transport", {BY} AS "#by"
+    FROM record r JOIN address a ON r."source.ip" = a.spelling JOIN address b ON r."destination.ip" = b.spelling
+    WHERE damage IS NULL"""
+
+
+def _connections(gap: int) -> str:
+    """Keys of more than one record, numbered, and whether they last so long that they may be several sessions."""
+    return (f'SELECT *, row_number() OVER () AS "#connection" FROM (SELECT {_KEYS}, '
+            f'max("event.start") - min("event.start") > {gap} AS long FROM link GROUP BY ALL HAVING count(*) > 1)')
+
+
+def _together(gap: int) -> str:
+    """The records of these connections, and which session of the connection each belongs to.
 
     A session ends where nothing is heard for longer than the gap.
     """
-    gap = seconds(merge.gap) * 1_000_000
-    ports = [f'coalesce("{side}.port", -1)' for side in ("source", "destination")]
-    ahead = f"a.id < b.id OR (a.id = b.id AND {ports[0]} <= {ports[1]})"
-    keyed = f"""SELECT r.*, {_END} AS "#end", {ahead} AS ahead, least(a.id, b.id) AS "#a", greatest(a.id, b.id) AS "#b",
-               CASE WHEN {ahead} THEN {ports[0]} ELSE {ports[1]} END AS "#pa",
-               CASE WHEN {ahead} THEN {ports[1]} ELSE {ports[0]} END AS "#pb"
-        FROM record r JOIN address a ON r."source.ip" = a.spelling JOIN address b ON r."destination.ip" = b.spelling
-        WHERE damage IS NULL"""
-    until = (f'max("#end") OVER (PARTITION BY {_KEY} ORDER BY "event.start", "#end" '
-             "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)")
-    fresh = f'SELECT *, CASE WHEN "event.start" > {until} + {gap} THEN 1 ELSE 0 END AS fresh FROM ({keyed})'
-    return (f'SELECT * EXCLUDE (fresh), sum(fresh) OVER (PARTITION BY {_KEY} ORDER BY "event.start", "#end" '
-            f'ROWS UNBOUNDED PRECEDING) AS "#session" FROM ({fresh})')
+    end = 'r."event.start" + CAST(coalesce(r."event.duration", 0) * 1000000 AS BIGINT)'
+    same = " AND ".join(f"l.{name(k)} IS NOT DISTINCT FROM c.{name(k)}" for k in _KEY)
+    rows = (f'SELECT r.*, {end} AS "#end", l."#row", ahead, "#connection", long, l."#pa", l."#pb" '
+            f'FROM link l JOIN connection c ON {same} JOIN record r ON r.rowid = l."#row"')
+    order = 'PARTITION BY "#connection" ORDER BY "event.start", "#end"'
+    until = f'max("#end") OVER ({order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)'
+    fresh = f'SELECT *, CASE WHEN "event.start" > {until} + {gap} THEN 1 ELSE 0 END AS fresh FROM here WHERE long'
+    return (f'WITH here AS MATERIALIZED ({rows}) SELECT *, 0 AS "#session" FROM here WHERE NOT long UNION ALL '
+            f'SELECT * EXCLUDE (fresh), sum(fresh) OVER ({order} ROWS UNBOUNDED PRECEDING) FROM ({fresh})')
+
+
+_GROUP = '"#connection", "#session"'
 
 
 def _merged(merge: Merge, record: Mapping[str, Field], orientation: Orientation) -> str:
     """One row for each session, from its initiator to its responder."""
-    group = f'{_KEY}, "#session"'
-    voted = f"""SELECT *, {_a_began(orientation)} AS a_began FROM (
-        SELECT *, arg_min(ahead = proved, ("event.start", NOT proved)) FILTER (proved OR reply) OVER w AS told,
-               bool_and(ahead) OVER w OR NOT bool_or(ahead) OVER w AS one_way,
-               min("event.start") FILTER (ahead) OVER w AS a_first,
-               min("event.start") FILTER (NOT ahead) OVER w AS b_first
-        FROM single WINDOW w AS (PARTITION BY {group}))"""
+    # Evidence in the order of its weight: the earliest, proof before a reply, that a began before that b did.
+    evidence = '"event.start" * 4 + CASE WHEN proved THEN 0 ELSE 2 END + CASE WHEN ahead = proved THEN 0 ELSE 1 END'
+    votes = f"""SELECT {_GROUP}, min({evidence}) FILTER (proved OR reply) % 2 = 0 AS told,
+               bool_and(ahead) OR NOT bool_or(ahead) AS one_way,
+               min("event.start") FILTER (ahead) AS a_first, min("event.start") FILTER (NOT ahead) AS b_first
+        FROM together GROUP BY ALL"""
+    voted = f"SELECT *, {_a_began(orientation)} AS a_began FROM together JOIN ({votes}) USING ({_GROUP})"
     forward = f"SELECT *, ahead = a_began AS onward FROM ({voted})"
-    if merge.reporter:
-        return _columns(record, f"{group}, one_way, told", _by_reporter(merge, record, forward, group), "max", merge)
-    return _columns(record, f"{group}, one_way, told", forward, merge.counters, merge)
+    opening = 'onward AND "event.start" = CASE WHEN a_began THEN a_first ELSE b_first END AS opening'
+    rows = f"SELECT *, {opening} FROM ({forward})"
+    if not merge.reporter or not _counters(record):
+        return _columns(record, rows, merge, {c: f"{merge.counters}({_onward(c)})" for c in _counters(record)})
+    told = {c: f"any_value({name(f'#{c}')})" for c in _counters(record)}
+    return (f"WITH spoken AS MATERIALIZED ({rows}), counted AS ({_counted(merge, record)}) "
+            f"{_columns(record, f'SELECT * FROM spoken JOIN counted USING ({_GROUP})', merge, told)}")
 
 
 def _a_began(orientation: Orientation) -> str:
@@ -98,51 +134,69 @@ def _sides(attribute: str) -> tuple[str, str]:
     return f"source.{attribute}", f"destination.{attribute}"
 
 
-def _by_reporter(merge: Merge, record: Mapping[str, Field], forward: str, group: str) -> str:
-    """Counters of each reporter and direction added up, so that the greatest of a direction counts afterwards.
-
-    Every record keeps a row; the sum stands in the first of its reporter's, and in the others nothing.
-    """
-    counters = [c for attribute in _COUNTED for c in _sides(attribute) if c in record]
-    window = f"PARTITION BY {group}, onward, {REPORTER}"
-    sums = ", ".join(f"{merge.counters}({name(c)}) OVER ({window}) AS {name(c)}" for c in counters)
-    return f"SELECT * {f'REPLACE ({sums})' if sums else ''} FROM ({forward})"
+def _counters(record: Mapping[str, Field]) -> list[str]:
+    return [c for attribute in _COUNTED for c in _sides(attribute) if c in record]
 
 
-def _columns(record: Mapping[str, Field], group: str, rows: str, function: str, merge: Merge) -> str:
-    made = ", ".join(f"CAST({_column(f, function, merge)} AS {sql_type(f)}) AS {name(f.name)}" for f in record.values())
+def _onward(field: str) -> str:
+    """A side's value in the direction from the initiator."""
+    return f"CASE WHEN onward THEN {name(field)} ELSE {name(_other(field))} END"
+
+
+def _other(field: str) -> str:
+    side, _, attribute = field.partition(".")
+    return {"source": "destination", "destination": "source"}.get(side, side) + "." + attribute
+
+
+def _counted(merge: Merge, record: Mapping[str, Field]) -> str:
+    """Counters of each session: added up for each reporter and direction, and of these sums the greatest."""
+    counters = _counters(record)
+    sums = ", ".join(f"{merge.counters}({_onward(c)}) AS {name(c)}" for c in counters)
+    greatest = ", ".join(f"max({name(c)}) AS {name(f'#{c}')}" for c in counters)
+    each = f"SELECT {', '.join([_GROUP, sums])} FROM spoken GROUP BY {_GROUP}, onward, {REPORTER}"
+    return f"SELECT {', '.join([_GROUP, greatest])} FROM ({each}) GROUP BY {_GROUP}"
+
+
+def _columns(record: Mapping[str, Field], rows: str, merge: Merge, counted: Mapping[str, str]) -> str:
+    """`counted` is the SQL of each counter."""
+    made = ", ".join(f"CAST({counted.get(f.name) or _column(f, merge)} AS {sql_type(f)}) AS {name(f.name)}"
+                     for f in record.values())
     # `told` is whether a began. A reply alone stays as it is; the reader turns it, and says that it did.
     alone = "coalesce(one_way AND told <> bool_or(ahead), false)"
     return (f"SELECT {made}, told IS NOT NULL AND NOT {alone} AS proved, {alone} AS reply, "
-            f"max(lost_numbers) AS lost_numbers, CAST(NULL AS VARCHAR) AS damage FROM ({rows}) GROUP BY {group}")
+            f"max(lost_numbers) AS lost_numbers, CAST(NULL AS VARCHAR) AS damage FROM ({rows}) "
+            f"GROUP BY {_GROUP}, one_way, told")
 
 
-def _column(field: Field, function: str, merge: Merge) -> str:
+def _column(field: Field, merge: Merge) -> str:
     side, _, attribute = field.name.partition(".")
     here = name(field.name)
-    first = _earliest(here)
-    if field.name == "event.start":
-        return f"min({here})"
-    if field.name == "event.duration":
-        return 'CASE WHEN count("event.duration") > 0 OR count(*) > 1 THEN (max("#end") - min("event.start")) / 1e6 END'
-    if field.name == "flow.outcome":
-        return _outcome("bool_or(onward) AND bool_or(NOT onward)" if merge.answers else "false")
-    if field.name == "event.action":
-        return f"CASE WHEN bool_or({here} = 'denied') THEN 'denied' ELSE CAST({first} AS VARCHAR) END"
-    if field.name == "network.state":
-        return f'arg_max({here}, ("#end", {here}))'
-    if side in ("source", "destination"):
-        other = {"source": "destination", "destination": "source"}[side] + "." + attribute
-        turned = name(other)
-        if attribute in _COUNTED:
-            return f"{function}(CASE WHEN onward THEN {here} ELSE {turned} END)"
-        return _earliest(f"CASE WHEN onward THEN {here} ELSE {turned} END")
-    return first
+    match field.name:
+        case "event.start":
+            return f"min({here})"
+        case "event.duration":
+            return (f"CASE WHEN count({here}) > 0 OR count(*) > 1 "
+                    'THEN (max("#end") - min("event.start")) / 1e6 END')
+        case "flow.outcome":
+            return _outcome("bool_or(onward) AND bool_or(NOT onward)" if merge.answers else "false")
+        case "event.action":
+            return f"CASE WHEN bool_or({here} = 'denied') THEN 'denied' ELSE CAST({_earliest(here)} AS VARCHAR) END"
+        case "network.state":
+            return f'last({here} ORDER BY "#end", {here}) FILTER ({here} IS NOT NULL)'
+        case "network.transport":
+            return f"any_value({here})"
+    if side not in ("source", "destination"):
+        return _earliest(here)
+    # All records of a connection agree in addresses and ports, but for how they spell them.
+    return f"min({_onward(field.name)})" if attribute in ("ip", "port") else _earliest(_onward(field.name))
 
 
 def _earliest(value: str) -> str:
-    """What the initiator's first record says; of two at one time the lesser, so that every run says the same."""
-    return f"arg_min({value}, (NOT onward, {name('event.start')}, {value}))"
+    """What the initiator's first record says, or else its others, or else the answers.
+
+    Of several the least, so that every run says the same.
+    """
+    return f"coalesce(min({value}) FILTER (opening), min({value}) FILTER (onward), min({value}))"
 
 
 def _outcome(both_spoke: str) -> str:

@@ -15,6 +15,7 @@ import duckdb
 from ewdetect.engine.relations import Reading, Relation, changed_header, nothing, numbered, relation
 from ewdetect.flows import Source
 from ewdetect.flows.files import Container, FlowFile, cleaned, fits, inspect, salvage
+from ewdetect.flows.lines import HEADER
 from ewdetect.flows.sql import any_of, canonical, name, natural_types, present, raw, sql_type
 from ewdetect.flows.times import SYSLOG, YEARLESS_FROM_US, YEARLESS_TO_US, dated
 from ewdetect.model import Field
@@ -78,6 +79,9 @@ def _is_cheap(files: Sequence[FlowFile]) -> bool:
 
 def _refuse_changed_headers(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile]) -> None:
     """Values under a header that changes halfway would be taken for others."""
+    if not any(f.header for f in files) or not db.execute(f"SELECT 1 FROM record WHERE damage = '{HEADER}' LIMIT 1"
+                                                          ).fetchone():
+        return
     problems = [Problem("flows/changed-header", "in the middle of the file the columns are named anew, and differently",
                         Location(file.shown, line), "split the file there")
                 for file in files if file.header and (line := changed_header(db, source, file))]
@@ -138,14 +142,14 @@ def _fill(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Fi
     files = [cleaned(f, scratch) if f.marked and f.container is Container.NDJSON else f for f in files]
     for how in (Reading(natural_types(narrow, fields), known), Reading({}, known)):
         try:
-            _refuse_changed_headers(db, source, files)
             _create(db, narrow, fields, files, kind, how)
+            _refuse_changed_headers(db, source, files)
             return files
         except (duckdb.InvalidInputException, duckdb.ConversionException):
             continue
     files = [cleaned(f, scratch) for f in files]
-    _refuse_changed_headers(db, source, files)
     _create(db, narrow, fields, files, kind, Reading({}, known))
+    _refuse_changed_headers(db, source, files)
     return files
 
 
@@ -172,8 +176,9 @@ def _select(source: Source, fields: Mapping[str, Field], rows: Relation) -> str:
     record = [f.name for f in fields.values() if f.origin == "record"]
     counters = [f for f in source.fields if fields[f].type == "integer"]
     lost = " + ".join(f"CAST({_lost(f)} AS TINYINT)" for f in counters) or "0"
-    merged = f", {BY}, {REPORTER}" if source.merge else ""
-    return (f"SELECT {', '.join(map(_portless, record))}, proved, reply{merged}, {lost} AS lost_numbers, "
+    # Where records are put together, proof of who began weighs more than a reply.
+    marks = f"proved, reply AND NOT proved AS reply, {BY}, {REPORTER}" if source.merge else "proved, reply"
+    return (f"SELECT {', '.join(map(_portless, record))}, {marks}, {lost} AS lost_numbers, "
             f"{_damage(source)} AS damage FROM ({_parsed(source, fields, rows)})")
 
 

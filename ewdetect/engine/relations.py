@@ -13,7 +13,7 @@ import duckdb
 
 from ewdetect.flows import Format, Source
 from ewdetect.flows.files import Container, FlowFile
-from ewdetect.flows.lines import is_header, json_fault, plain_json, split_lines, unfolded
+from ewdetect.flows.lines import HEADER, is_header, json_fault, plain_json, split_lines, unfolded
 from ewdetect.flows.sql import column_types, name, text, tree
 from ewdetect.problems import Location, Problem, Rejected, suggest
 
@@ -39,7 +39,7 @@ class Reading:
 
 _LINES = ("delim = chr(1), quote = '', escape = '', header = false, columns = {'l': 'VARCHAR'}, auto_detect = false, "
           "strict_mode = false")
-_DATA_LINE = "l IS NOT NULL AND NOT starts_with(l, '#')"
+_NAMES = "starts_with(l, '#fields')"        # a Zeek line that names the columns
 _LONGEST_RECORD = 33_554_432            # bytes of a line that holds many flows
 
 
@@ -49,7 +49,7 @@ def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[Flow
     match files[0].container:
         case Container.ZEEK_TSV:
             lines = f"read_csv({paths}{gz}, {_LINES})"
-            return Relation(f"(SELECT {_split(source, files[0].header)} FROM {lines} WHERE {_DATA_LINE})", {})
+            return Relation(f"(SELECT {_split(source, files[0].header)} FROM {lines} WHERE {_zeek_line(files[0])})", {})
         case Container.CSV if source.lines:
             base = f"SELECT {_CLEAN} FROM read_csv({paths}{gz}, {_LINES}) WHERE {_TEXT}"
             return Relation(f"({split_lines(source, source.lines, base, files[0].header)})", {})
@@ -74,8 +74,9 @@ def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[Flow
     return Relation(f'(SELECT *, {json_fault(source)} AS "#fault" FROM {reader})', how.natural)
 
 
-_CLEAN = "rtrim(l, chr(13)) AS l"
-_TEXT = "l IS NOT NULL AND trim(l, chr(13) || chr(9) || ' ') <> ''"
+# Cutting characters off is slow, and rarely anything is to be cut.
+_CLEAN = "CASE WHEN suffix(l, chr(13)) THEN rtrim(l, chr(13)) ELSE l END AS l"
+_TEXT = "l IS NOT NULL AND CASE WHEN ascii(l) > 32 THEN true ELSE trim(l, chr(13) || chr(9) || ' ') <> '' END"
 
 
 def _gz(file: FlowFile) -> str:
@@ -112,7 +113,7 @@ def numbered(source: Source, file: FlowFile) -> Relation | None:
     lines = f"SELECT row_number() OVER () AS line, {_CLEAN} FROM {reader}"
     match file.container:
         case Container.ZEEK_TSV:
-            return Relation(f"(SELECT line, {_split(source, file.header)} FROM ({lines}) WHERE {_DATA_LINE})", {})
+            return Relation(f"(SELECT line, {_split(source, file.header)} FROM ({lines}) WHERE {_zeek_line(file)})", {})
         case Container.CSV if source.lines:
             base = f"SELECT * FROM ({lines}) WHERE {_TEXT}"
             return Relation(f"({split_lines(source, source.lines, base, file.header, ['line'])})", {})
@@ -129,21 +130,26 @@ def changed_header(db: duckdb.DuckDBPyConnection, source: Source, file: FlowFile
     """The first line that names the columns otherwise than the file's header; 0 where there is none."""
     columns = source.lines.columns if source.lines else None
     if file.container is Container.ZEEK_TSV:
-        test, same = "starts_with(l, '#fields')", "#fields" + chr(9) + chr(9).join(file.header)
+        test, same = _NAMES, _zeek_header(file)
     elif file.container is Container.CSV and columns and columns.header:
         test, same = is_header(columns), columns.separator.join(file.header)
     else:
         return 0
-    reader = f"read_csv({text(file.path)}{_gz(file)}, {_LINES}"
-    other = f"{test} AND rtrim(l, chr(13)) <> {text(same)}"
-    try:
-        if db.execute(f"SELECT 1 FROM {reader}) WHERE {other} LIMIT 1").fetchone() is None:
-            return 0
-        lines = f"SELECT row_number() OVER () AS line, l FROM {reader}, parallel = false)"
-        row = db.execute(f"SELECT min(line) FROM ({lines}) WHERE {other}").fetchone()
-    except duckdb.IOException:
-        return 0                                # a torn gzip file is told of when it is read
+    lines = (f"SELECT row_number() OVER () AS line, l FROM read_csv({text(file.path)}{_gz(file)}, {_LINES}, "
+             "parallel = false)")
+    row = db.execute(f"SELECT coalesce(min(line), 0) FROM ({lines}) WHERE {test} AND rtrim(l, chr(13)) <> {text(same)}"
+                     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def _zeek_header(file: FlowFile) -> str:
+    return "#fields" + chr(9) + chr(9).join(file.header)
+
+
+def _zeek_line(file: FlowFile) -> str:
+    """Whether a line of a Zeek log is a record, or names the columns otherwise than the header."""
+    other = f"{_NAMES} AND rtrim(l, chr(13)) <> {text(_zeek_header(file))}"
+    return f"l IS NOT NULL AND (NOT starts_with(l, '#') OR ({other}))"
 
 
 def _split(source: Source, header: Sequence[str]) -> str:
@@ -151,7 +157,9 @@ def _split(source: Source, header: Sequence[str]) -> str:
     parts = "string_split(l, chr(9))"
     columns = [f"nullif({parts}[{header.index(p) + 1}], '-') AS {name(p)}" if p in header
                else f"CAST(NULL AS VARCHAR) AS {name(p)}" for p in source.raw_paths()]
-    return ", ".join(columns) + f", CASE WHEN len({parts}) = {len(header)} THEN '' ELSE 'ragged' END AS \"#fault\""
+    fault = (f"CASE WHEN {_NAMES} THEN {text(HEADER)} WHEN len({parts}) = {len(header)} THEN '' ELSE 'ragged' END "
+             'AS "#fault"')
+    return ", ".join([*columns, fault])
 
 
 def _nested(db: duckdb.DuckDBPyConnection, source: Source, reader: str) -> Relation:

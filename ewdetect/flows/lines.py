@@ -8,12 +8,14 @@ read, `passed` for one that is no flow record, or ''. Nothing here runs SQL.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ewdetect.flows.source import OUTER, Columns, Lines, Pairs, Source, Unfold
+from ewdetect.flows.source import OUTER, Columns, Lines, Pairs, Pattern, Source, Unfold
 from ewdetect.flows.sql import name, text, tree
 
+HEADER = "header"           # the fault of a line that names the columns otherwise than the file's header
 _QUOTE = '"'
 
 
@@ -22,8 +24,11 @@ def split_lines(source: Source, lines: Lines, base: str, header: Sequence[str], 
     columns = lines.columns
     if columns and header:
         columns = Columns(tuple(header), columns.separator, columns.header, len(header))
-    matched = _matched(lines, base, columns)
+    matched = _matched(lines, base, columns, header)
     split = f"SELECT *, {_parts(columns)} AS parts FROM ({matched})" if columns else matched
+    if lines.pairs:
+        given = (*lines.names(), *(lines.head.groups if lines.head else ()))
+        split = _elements([p for p in source.raw_paths() if p not in given], lines.pairs, matched)
     def value(node: Mapping[str, Any] | None, path: str) -> str:
         if node is None:
             return _set(_taken(path, lines, columns), source)
@@ -46,35 +51,57 @@ def _set(value: str, source: Source) -> str:
     return value
 
 
-def _matched(lines: Lines, base: str, columns: Columns | None) -> str:
+def _matched(lines: Lines, base: str, columns: Columns | None, header: Sequence[str]) -> str:
     """The lines with a struct for each pattern, which of them fits, and the `rest` that pairs or columns read."""
-    extracts = [_extract(f"p{i}", p.match, p.groups, p.contains) for i, p in enumerate(lines.patterns)]
-    fitting = " ".join(f"WHEN p{i}._ <> '' THEN {i}" for i in range(len(extracts)))
-    head = [_extract("head", lines.head.match, lines.head.groups, "")] if lines.head else []
-    found = f"SELECT *{''.join(', ' + e for e in [*extracts, *head])} FROM ({base})"
-    which = f"CASE {fitting} END" if extracts else "0"
+    found, which = f"SELECT *, {_FIRST if lines.patterns else '0'} AS which FROM ({base})", "which"
+    for i, p in enumerate(lines.patterns):
+        # Nearly all lines fit one of the first patterns; on them the others are not tried.
+        call = f"CASE WHEN {which} IS NULL AND contains(l, {text(p.contains)}) THEN {_extract(p)} END"
+        found = f"SELECT * REPLACE ({which} AS which), {call} AS p{i} FROM ({found})"
+        which = f"coalesce(which, CASE WHEN p{i}._ <> '' THEN {i} END)"
+    head = f", {_extract(lines.head)} AS head" if lines.head else ""
     rests = [i for i, p in enumerate(lines.patterns) if "rest" in p.groups]
-    rest = f"CASE which {' '.join(f'WHEN {i} THEN p{i}.rest' for i in rests)} END" if rests else "l"
+    behind = " ".join(f"WHEN {i} THEN {_rest(f'p{i}', lines.patterns[i])}" for i in rests)
+    rest = f"CASE which {behind} END" if rests else "l"
     if lines.pairs:
         # The first key may stand right behind syslog's priority.
         bare = f"CASE WHEN starts_with({rest}, '<') THEN substr({rest}, strpos({rest}, '>') + 1) ELSE {rest} END"
         rest = f"{text(lines.pairs.separator)} || {bare}"
-    inner = f"SELECT *, {rest} AS rest FROM (SELECT *, {which} AS which FROM ({found}))"
-    return f"{inner} WHERE NOT {is_header(columns)}" if columns and columns.header else inner
+    inner = f"SELECT *, {rest} AS rest{head} FROM (SELECT * REPLACE ({which} AS which) FROM ({found}))"
+    return f"{inner} WHERE NOT {_known_header(columns, header)}" if columns and columns.header else inner
 
 
-def _extract(column: str, pattern: str, groups: Sequence[str], contains: str) -> str:
-    """The whole match is a group of its own, since a group that does not take part is empty."""
-    wanted = "[" + ", ".join(map(text, ("_", *groups))) + "]"
-    call = f"regexp_extract(l, {text(f'(?P<_>{pattern})')}, {wanted})"
-    return (f"CASE WHEN contains(l, {text(contains)}) THEN {call} END" if contains else call) + f" AS {column}"
+_FIRST = "CAST(NULL AS INTEGER)"
+# What a match is followed by needs no search of its own.
+_TAIL = "(?P<rest>.*)"
+
+
+def _rest(column: str, pattern: Pattern) -> str:
+    if not pattern.match.endswith(_TAIL):
+        return f"{column}.rest"
+    return f"substr(l, strpos(l, {column}._) + length({column}._))"
+
+
+def _extract(pattern: Pattern) -> str:
+    """The groups as a struct. The whole match is a group of its own, since one that does not take part is empty."""
+    captured = [g for g in pattern.groups if g != "rest" or not pattern.match.endswith(_TAIL)]
+    wanted = "[" + ", ".join(map(text, ("_", *captured))) + "]"
+    return f"regexp_extract(l, {text(f'(?P<_>{pattern.match.removesuffix(_TAIL)})')}, {wanted})"
+
+
+def _known_header(columns: Columns, header: Sequence[str]) -> str:
+    """Whether a line names the columns as the file's header does, or at all where the file has none."""
+    same = f" AND l = {text(columns.separator.join(header))}" if header else ""
+    return f"({is_header(columns)}{same})"
 
 
 def is_header(columns: Columns) -> str:
     """Whether a line names columns, as an SQL condition."""
     mark = columns.separator
     framed = f"{text(mark)} || l || {text(mark)}"
-    return "(" + " OR ".join(f"contains({framed}, {text(mark + word + mark)})" for word in columns.header) + ")"
+    # The word alone is looked for first, since nearly all lines are without.
+    return "(" + " OR ".join(f"(contains(l, {text(word)}) AND contains({framed}, {text(mark + word + mark)}))"
+                             for word in columns.header) + ")"
 
 
 def _parts(columns: Columns) -> str:
@@ -90,29 +117,59 @@ def _parts(columns: Columns) -> str:
 
 def _taken(path: str, lines: Lines, columns: Columns | None) -> str:
     """The SQL of one raw path."""
+    if path == "rest":
+        return "rest"
     if lines.head and path in lines.head.groups:
         return f"nullif(head.{name(path)}, '')"
     branches = [f"WHEN {i} THEN {text(p.sets[path]) if path in p.sets else f'p{i}.{name(path)}'}"
                 for i, p in enumerate(lines.patterns) if path in p.groups or path in p.sets]
     if branches:
-        pair = f" ELSE {_pair(path, lines.pairs)}" if lines.pairs else ""
-        return f"nullif(CASE which {' '.join(branches)}{pair} END, '')"
+        return f"nullif(CASE which {' '.join(branches)} END, '')"
     if lines.pairs:
         return _pair(path, lines.pairs)
     if columns and path in columns.names:
-        return f"nullif(trim(parts[{columns.names.index(path) + 1}]), '')"
+        return f"nullif({_trimmed(f'parts[{columns.names.index(path) + 1}]', columns.separator)}, '')"
     return "CAST(NULL AS VARCHAR)"
 
 
+def _elements(wanted: Sequence[str], pairs: Pairs, base: str) -> str:
+    """The first `key=value` of every key, as a column `=key`. Finding all keys at once beats a search for each."""
+    equals = text(pairs.equals)
+    length = len(pairs.equals) - 1
+    keys = f"list_transform(parts, lambda x: left(x, strpos(x, {equals}) + {length}))"
+    parts = f"SELECT *, string_split(rest, {text(pairs.separator)}) AS parts FROM ({base})"
+    found = ", ".join(f"parts[list_position(keys, {text(p + pairs.equals)})] AS {_element(p)}"
+                      for p in wanted)
+    return f"SELECT * EXCLUDE (parts, keys), {found} FROM (SELECT *, {keys} AS keys FROM ({parts}))"
+
+
+def _element(key: str) -> str:
+    return name(f"={key}")
+
+
+def _trimmed(value: str, separator: str) -> str:
+    """Without blanks around it. Cutting is slow, so it is done only where there is a blank."""
+    return value if separator == " " else (
+        f"CASE WHEN prefix({value}, ' ') OR suffix({value}, ' ') THEN trim({value}) ELSE {value} END")
+
+
 def _pair(key: str, pairs: Pairs) -> str:
-    """The value behind the first `key=`: to the closing quote, or to the separator."""
-    after = f"split_part(rest, {text(pairs.separator + key + pairs.equals)}, 2)"
-    return (f"nullif(CASE WHEN starts_with({after}, '{_QUOTE}') THEN split_part({after}, '{_QUOTE}', 2) "
-            f"ELSE trim(split_part({after}, {text(pairs.separator)}, 1)) END, '')")
+    """The value behind the first `key=`: to the closing quote, or to the separator.
+
+    Only where a quoted value holds the separator is the line searched for it.
+    """
+    element, begin = _element(key), key + pairs.equals
+    value = _trimmed(f"substr({element}, {len(begin) + 1})", pairs.separator)
+    quoted = re.escape(pairs.separator + begin) + f'{_QUOTE}([^{_QUOTE}]*)'
+    return (f"nullif(CASE WHEN {element} IS NULL THEN NULL "
+            f"WHEN NOT starts_with({element}, {text(begin + _QUOTE)}) THEN {value} "
+            f"WHEN contains(substr({element}, {len(begin) + 2}), '{_QUOTE}') THEN split_part({element}, '{_QUOTE}', 2) "
+            f"ELSE regexp_extract(rest, {text(quoted)}, 1) END, '')")
 
 
 def _line_fault(lines: Lines, columns: Columns | None) -> str:
-    faults = [f"WHEN regexp_matches(l, {text(pattern)}) THEN 'passed'" for pattern in lines.ignore]
+    faults = [f"WHEN {is_header(columns)} THEN {text(HEADER)}"] if columns and columns.header else []
+    faults += [f"WHEN regexp_matches(l, {text(pattern)}) THEN 'passed'" for pattern in lines.ignore]
     if lines.patterns:
         faults.append(f"WHEN which IS NULL THEN {_stranger(lines)}")
     if columns:
@@ -132,7 +189,11 @@ def _stranger(lines: Lines) -> str:
 
 # ---------------------------------------------------------------- JSON
 
-IS_OBJECT = "coalesce(json_valid(l), false) AND starts_with(ltrim(l), '{')"
+def _is_object(value: str) -> str:
+    return f"coalesce(json_valid({value}), false) AND starts_with(ltrim({value}), '{{')"
+
+
+IS_OBJECT = _is_object("l")
 
 
 def leaves_as_text(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,17 +225,21 @@ def unfolded(source: Source, base: str, also: Sequence[str] = ()) -> str:
     A record that holds none is a flow itself where flows are JSON, and else of another kind.
     """
     kept = "".join(f"{a}, " for a in also)
-    items = (f"SELECT {kept}unnest({_items(source.unfold)}) AS item, l FROM ({base}) WHERE {IS_OBJECT} "
-             f"UNION ALL SELECT {kept}NULL, l FROM ({base}) WHERE NOT ({IS_OBJECT})")
-    flows = f"SELECT {kept}item, unnest({_flows(source.unfold)}) AS one FROM ({items})"
+    # What is no object becomes NULL first, for DuckDB may look into a line before it has tested it.
+    items = (f"SELECT {kept}unnest({_items(source.unfold)}) AS item "
+             f"FROM (SELECT {kept}CASE WHEN {IS_OBJECT} THEN l END AS l FROM ({base}))")
+    flows = _flows(source.unfold, kept, items)
     outer = [p for p in source.raw_paths() if p.startswith(OUTER)]
     inner = [p for p in source.raw_paths() if not p.startswith(OUTER)]
     around = [f"{transformed('item', [p.removeprefix(OUTER) for p in outer])} AS \"..\""] if outer else []
     is_json = any(u.columns is None for u in source.unfold)
-    values = [f"unnest({transformed('one.flow', inner)})"] if is_json else [
+    whole = f"CASE WHEN {_is_object('flow')} THEN flow END"
+    values = [f"unnest({transformed(whole, inner)})"] if is_json else [
         f"{_set(_value(p, source.unfold), source)} AS {name(p)}" for p in inner]
-    fault = "CASE WHEN item IS NULL THEN 'unreadable' WHEN one.flow IS NULL THEN 'passed' " + " ".join(
-        f"WHEN one.kind = {k} AND len(one.parts) < {u.columns.least} THEN 'ragged'"
+    fault = "CASE WHEN item IS NULL THEN 'unreadable' WHEN flow IS NULL THEN 'passed' "
+    fault += f"WHEN NOT ({_is_object('flow')}) THEN 'unreadable' " if is_json else ""
+    fault += " ".join(
+        f"WHEN kind = {k} AND len(parts) < {u.columns.least} THEN 'ragged'"
         for k, u in enumerate(source.unfold) if u.columns) + " ELSE '' END"
     return f"SELECT {', '.join([*also, *values, *around])}, {fault} AS \"#fault\" FROM ({flows})"
 
@@ -192,19 +257,24 @@ def _items(unfold: Sequence[Unfold]) -> str:
     return whole if not paths else f"coalesce(nullif({' || '.join(f'coalesce({p}, [])' for p in paths)}, []), {whole})"
 
 
-def _flows(unfold: Sequence[Unfold]) -> str:
-    """A list of (kind, flow, parts) for one record; kind is the place in `unfold`."""
-    lists = []
-    for kind, u in enumerate(unfold):
-        found = f"coalesce(json_extract_string(item, {text(_json_path(u.flows))}), [])"
-        parts = f"string_split(x, {text(u.columns.separator)})" if u.columns else "CAST(NULL AS VARCHAR[])"
-        lists.append(f"list_transform({found}, lambda x: {{'kind': {kind}, 'flow': x, 'parts': {parts}}})")
+def _flows(unfold: Sequence[Unfold], kept: str, items: str) -> str:
+    """A row for each `flow` of an item, with its `kind`, which is the place in `unfold`, and its `parts`."""
+    found = ", ".join(f"coalesce(json_extract_string(item, {text(_json_path(u.flows))}), []) AS f{k}"
+                      for k, u in enumerate(unfold))
     itself = "CAST(item AS VARCHAR)" if any(u.columns is None for u in unfold) else "CAST(NULL AS VARCHAR)"
-    alone = f"[{{'kind': -1, 'flow': {itself}, 'parts': CAST(NULL AS VARCHAR[])}}]"
-    return f"coalesce(nullif({' || '.join(lists)}, []), {alone})"
+    listed = " || ".join(f"f{k}" for k in range(len(unfold)))
+    # The number of a flow in the joined lists tells which of them it is from.
+    ends = [" + ".join(f"len(f{j})" for j in range(k + 1)) for k in range(len(unfold))]
+    kinds = " ".join(f"WHEN n <= {end} THEN {k}" for k, end in enumerate(ends))
+    each = (f"SELECT *, unnest(coalesce(nullif({listed}, []), [{itself}])) AS flow, "
+            f"unnest(range(1, greatest({ends[-1]}, 1) + 1)) AS n FROM (SELECT {kept}item, {found} FROM ({items}))")
+    splits = " ".join(f"WHEN {k} THEN string_split(flow, {text(u.columns.separator)})"
+                      for k, u in enumerate(unfold) if u.columns)
+    parts = f"CASE kind {splits} END" if splits else "CAST(NULL AS VARCHAR[])"
+    return f"SELECT *, {parts} AS parts FROM (SELECT *, CASE {kinds} END AS kind FROM ({each}))"
 
 
 def _value(path: str, unfold: Sequence[Unfold]) -> str:
-    branches = [f"WHEN {k} THEN one.parts[{u.columns.names.index(path) + 1}]"
+    branches = [f"WHEN {k} THEN parts[{u.columns.names.index(path) + 1}]"
                 for k, u in enumerate(unfold) if u.columns and path in u.columns.names]
-    return f"nullif(trim(CASE one.kind {' '.join(branches)} END), '')" if branches else "CAST(NULL AS VARCHAR)"
+    return f"nullif(trim(CASE kind {' '.join(branches)} END), '')" if branches else "CAST(NULL AS VARCHAR)"

@@ -67,6 +67,7 @@ class Columns:
 @dataclass(frozen=True, slots=True)
 class Lines:
     """How a line of text is taken apart. `pairs` and `columns` read the group `rest` of a pattern, or the whole line.
+    A path that is a group of some pattern is never looked for among pairs.
 
     The groups of `head` are raw paths too, whichever pattern fits; it reads what stands before the message.
     A line that no pattern fits is damage where it has one of the `marks`, or where there are none; else it is another

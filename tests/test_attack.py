@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ewdetect.attack import Cell, matrix, techniques
-from ewdetect.load import load_attack, load_attack_version, load_pack, load_tactics
+from ewdetect.load import load_attack, load_attack_version, load_pack, load_strategies, load_tactics
 from ewdetect.model import Rule
 from ewdetect.report.navigator import navigator_layer
 from tests.test_cli import DECOY, ew
@@ -129,3 +130,15 @@ def test_a_technique_that_attack_does_not_have_is_refused(tags: str, form: str, 
 @pytest.mark.parametrize("words", [("rules", "--format", "navigator"), ("fields", "--rules", "rules")])
 def test_what_does_not_go_together_is_asked_wrongly(words: tuple[str, ...]) -> None:
     assert ew("list", *words).exit_code == 2
+
+
+def test_detection_strategies_are_of_techniques_that_are_active() -> None:
+    known = load_strategies()
+    assert {load_attack()[technique].status for technique in known} == {"active"}
+    assert all(re.fullmatch(r"DET\d{4}", strategy) for strategy in known.values())
+    assert len(set(known.values())) == len(known)
+
+
+def test_a_page_links_the_detection_strategy() -> None:
+    page = (ROOT / "docs" / "rules" / "scan_ports.md").read_text(encoding="utf-8")
+    assert "([DET0376](https://attack.mitre.org/detectionstrategies/DET0376/))" in page

@@ -13,7 +13,7 @@ from ewdetect.docs.markdown import bullets, code, fenced, page, table
 from ewdetect.docs.own import own_block, own_logic
 from ewdetect.docs.queries import queries
 from ewdetect.flows import Source
-from ewdetect.load import Technique, load_attack, only_document, test_of
+from ewdetect.load import Technique, load_attack, load_strategies, only_document, test_of
 from ewdetect.model import OWN_KINDS, Field, Kind, Pack, Rule
 from ewdetect.resolve import ResolvedRule, resolve_rule
 
@@ -37,6 +37,11 @@ def attack_link(technique: str) -> str:
     return f"[{technique}](https://attack.mitre.org/techniques/{technique.replace('.', '/')}/)"
 
 
+def strategy_link(strategy: str) -> str:
+    """A link to the page of a detection strategy."""
+    return f"[{strategy}](https://attack.mitre.org/detectionstrategies/{strategy}/)"
+
+
 def _sections(resolved: ResolvedRule, sources: Sequence[Source], fields: Mapping[str, Field],
               attack: Mapping[str, Technique], root: Path) -> Iterator[str]:
     rule, cases = resolved.rule, _cases(resolved.rule)
@@ -57,7 +62,9 @@ def _sections(resolved: ResolvedRule, sources: Sequence[Source], fields: Mapping
 
 def _facts(rule: Rule, attack: Mapping[str, Technique], root: Path) -> str:
     file = Path(rule.document.path).relative_to(root)
-    named = [f"{attack_link(t)} {attack[t].name}" if t in attack else t for t in techniques(rule)]
+    known = load_strategies()
+    named = [" ".join([f"{attack_link(t)} {attack[t].name}" if t in attack else t,
+                       *([f"({strategy_link(known[t])})"] if t in known else [])]) for t in techniques(rule)]
     return table(("name", "level", "status", "ATT&CK", "file"),
                  [(f"`{rule.name}`", rule.level, rule.status, "<br>".join(named), f"[{file}](../../{file})")])
 

@@ -13,6 +13,7 @@ from ewdetect.load.content import (
     load_orientation,
     load_source,
     load_sources,
+    load_strategies,
     load_tactics,
     only_document,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "load_pack",
     "load_source",
     "load_sources",
+    "load_strategies",
     "load_tactics",
     "load_tuning",
     "only_document",

@@ -115,6 +115,11 @@ def load_attack() -> Mapping[str, Technique]:
     return {row[0]: Technique(row[0], row[1], tuple(row[2].split(",")), row[3], row[4]) for row in _rows("attack")}
 
 
+def load_strategies() -> Mapping[str, str]:
+    """Technique → ATT&CK's detection strategy for it, such as `DET0376`, where one is known."""
+    return {row[0]: row[1] for row in _rows("strategies")}
+
+
 def load_attack_version() -> str:
     """The version of ATT&CK that the techniques are from, such as `19`; the head of their table says it."""
     head = _table("attack").partition("\n")[0]

@@ -6,9 +6,12 @@ A row is one rule in one language with one way of context, over all sources.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from tests.convert_world import ROOT
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,27 +60,35 @@ def totals(entries: Iterable[Entry]) -> list[str]:
     return lines
 
 
-def table(entries: Sequence[Entry]) -> list[list[str]]:
-    """Rows of the page: the rule, then a verdict for each language and way of context."""
+def table(entries: Sequence[Entry]) -> tuple[list[list[str]], list[str]]:
+    """Rows of the page: the rule, then a verdict for each language and way of context. And the reasons of refusals,
+    which the verdicts refer to by their number."""
     columns = list(dict.fromkeys((e.language, e.context) for e in entries))
-    rows = [["rule", *(f"{language}, {context}" for language, context in columns)]]
+    reasons = list(dict.fromkeys(reason(text) for entry in entries for text in entry.refused))
+    rows = [["rule", *(f"{language}, {context}".replace("|", "\\|") for language, context in columns)]]
     for rule in sorted({e.rule for e in entries}):
         own = [[e for e in entries if (e.rule, e.language, e.context) == (rule, *column)] for column in columns]
-        rows.append([rule, *(verdict(found) for found in own)])
-    return rows
+        rows.append([f"`{rule}`", *(verdict(found, reasons) for found in own)])
+    return rows, reasons
 
 
-def verdict(entries: Sequence[Entry]) -> str:
+def verdict(entries: Sequence[Entry], reasons: Sequence[str]) -> str:
     """What a rule is in one language: exact, or refused, with the sources where they differ."""
     words: dict[str, list[str]] = {}
     for entry in entries:
-        words.setdefault(_word(entry), []).append(entry.source)
+        words.setdefault(_word(entry, reasons), []).append(entry.source)
     if len(words) <= 1:
         return next(iter(words), "-")
-    return "; ".join(f"{', '.join(sources)}: {word}" for word, sources in words.items())
+    return "; ".join(f"{', '.join(dict.fromkeys(sources))}: {word}" for word, sources in words.items())
 
 
-def _word(entry: Entry) -> str:
+def reason(text: str) -> str:
+    """Why a query is refused, without the rule's name: many rules share a reason. Paths are the project's own."""
+    return re.sub(r"^`\w+`( cannot become a query for \w+)?: ", "", text.replace(f"{ROOT}/", ""))
+
+
+def _word(entry: Entry, reasons: Sequence[str]) -> str:
     if entry.refused:
-        return "refused: " + "; ".join(entry.refused)
+        numbers = sorted({reasons.index(reason(text)) + 1 for text in entry.refused})
+        return f"refused ({', '.join(map(str, numbers))})"
     return "exact, with caveats" if entry.caveats else "exact"

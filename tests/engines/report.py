@@ -25,16 +25,17 @@ in the form of their integrations, and some arrive late. [How it works](../tests
 
 - **exact**: no difference in any case of any source.
 - **exact, with caveats**: the same, and `convert` says what to mind.
-- **refused**: there is no query, and `convert` says why.
+- **refused**: there is no query; the number is that of the reason [below](#why-a-query-is-refused).
 
 """
 
 
 def page(entries: Sequence[Entry]) -> str:
     """The whole page."""
-    head, *rows = table(entries)
+    (head, *rows), reasons = table(entries)
     counted = "\n".join(f"- {line}" for line in totals(entries))
-    return f"{HEAD}{counted}\n\n{markdown_table(head, rows)}"
+    refused = "\n".join(f"{number}. {reason}." for number, reason in enumerate(reasons, 1))
+    return f"{HEAD}{counted}\n\n{markdown_table(head, rows)}\n## Why a query is refused\n\n{refused}\n"
 
 
 def main(arguments: Sequence[str]) -> int:

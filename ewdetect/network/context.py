@@ -21,9 +21,11 @@ class Entry:
     location: Location
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Network:
     """A context file. No two entries have the same CIDR, and IPv4-mapped ones are IPv4 networks.
+
+    A network is equal to itself alone, so that what was worked out of it can be kept.
 
     `defaults` has every attribute of the context, with None for those that are missing where no entry gives them.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,14 +28,14 @@ def lint(network: Network) -> list[Problem]:
     return problems
 
 
-def _on_top(layers: list[Layer]) -> set[IPNetwork]:
+def _on_top(layers: Sequence[Layer]) -> set[IPNetwork]:
     """The entries that decide at least one attribute of at least one address."""
     owners = [replace(layer, attributes=dict.fromkeys(layer.attributes, layer.cidr if layer.entry else None))
               for layer in layers]
     return {owner for piece in sweep(owners, {}) for owner in piece.attributes.values()}
 
 
-def _changing(layers: list[Layer], base: Mapping[str, Any]) -> set[IPNetwork]:
+def _changing(layers: Sequence[Layer], base: Mapping[str, Any]) -> set[IPNetwork]:
     """The entries that say something else than what they inherit."""
     changing: set[IPNetwork] = set()
     open_: list[Segment] = []

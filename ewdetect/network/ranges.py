@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, summarize_address_range
 from typing import Any
 
@@ -66,7 +67,12 @@ def cidrs_where(network: Network, attribute: str, values: Iterable[Any]) -> tupl
     The whole address space counts, so a default such as zone `unknown` can be asked for, and None asks for
     the addresses that lack the attribute. Raises KeyError for an attribute that the context does not have.
     """
-    wanted = {value.lower() if isinstance(value, str) else value for value in values}
+    return _cidrs_where(network, attribute, frozenset(v.lower() if isinstance(v, str) else v for v in values))
+
+
+# Rules ask the same few things of one network again and again.
+@lru_cache(maxsize=256)
+def _cidrs_where(network: Network, attribute: str, wanted: frozenset[Any]) -> tuple[IPNetwork, ...]:
     base = {"wanted": network.defaults[attribute] in wanted}
     layers = [replace(layer, attributes={"wanted": layer.attributes[attribute] in wanted})
               for layer in layers_of(network) if attribute in layer.attributes]
@@ -82,13 +88,15 @@ def pieces(network: Network) -> Iterator[tuple[IPNetwork, Mapping[str, Any]]]:
             yield cidr, segment.attributes
 
 
+@lru_cache(maxsize=64)
 def values_of(network: Network, attribute: str) -> tuple[Any, ...]:
     """All values that `attribute` has somewhere, in order, its default included. Raises KeyError as cidrs_where."""
     found = {layer.attributes[attribute] for layer in layers_of(network) if attribute in layer.attributes}
     return tuple(sorted(found | {network.defaults[attribute]} - {None}))
 
 
-def layers_of(network: Network) -> list[Layer]:
+@lru_cache(maxsize=2)
+def layers_of(network: Network) -> tuple[Layer, ...]:
     """What the file says, as ranges. `internal:` comes first: of equal prefixes, the later one is on top."""
     layers = [Layer(first, last, _length(cidr), cidr, {"is_internal": True})
               for cidr in network.internal for first, last in _ranges(cidr)]
@@ -96,7 +104,7 @@ def layers_of(network: Network) -> list[Layer]:
         attributes = {**entry.attributes, "known": True}
         layers += [Layer(first, last, _length(entry.cidr), entry.cidr, attributes, entry)
                    for first, last in _ranges(entry.cidr)]
-    return layers
+    return tuple(layers)
 
 
 def _everything() -> list[Layer]:

@@ -18,7 +18,7 @@ def named_rules(words: Sequence[str], fields: Mapping[str, Field],
         pack, found = chosen_pack(rule_paths(paths), fields, tuned)
         yield from ((rule, pack) for rule in found)
     if names := [word for word in words if word not in paths]:
-        from ewdetect.backtest import chosen_rules      # brings DuckDB, which takes longer than many a conversion
+        from ewdetect.backtest import chosen_rules  # brings DuckDB, which takes longer than many a conversion
 
         pack = load_pack(rule_paths(()), fields, tuned)
         yield from ((rule, pack) for rule in chosen_rules(pack, names))

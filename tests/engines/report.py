@@ -13,6 +13,7 @@ from ewdetect.docs.markdown import table as markdown_table
 from tests.engines.ledger import Entry, Ledger, table, totals
 
 PAGE = Path(__file__).parents[2] / "docs" / "parity.md"
+LANGUAGES = {"ES|QL", "SPL", "SPL tstats"}
 HEAD = """# Executed parity
 
 <!-- Made by `make parity`. Change what it is made from, not this file. -->
@@ -39,7 +40,11 @@ def page(entries: Sequence[Entry]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    made = page(Ledger(Path(arguments[-1])).entries())
+    entries = Ledger(Path(arguments[-1])).entries()
+    if missing := sorted(LANGUAGES - {entry.language for entry in entries}):
+        print(f"nothing was executed in {', '.join(missing)} (see the skipped tests); docs/parity.md is left as it is")
+        return 0 if "--check" in arguments else 1
+    made = page(entries)
     if "--check" not in arguments:
         PAGE.write_text(made, encoding="utf-8")
         return 0

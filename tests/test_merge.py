@@ -77,6 +77,19 @@ def test_a_lone_answer_is_turned_round_and_marked(tmp_path: Path) -> None:
     assert flow["flow.reversed"] and flow["destination.bytes"] == 500 and "source.bytes" not in flow
 
 
+@pytest.mark.parametrize("back", [(), ("10.0.0.1", 50000, "10.0.0.2", 445)], ids=["alone", "with its request"])
+def test_every_side_is_turned_round_with_the_addresses(tmp_path: Path, back: tuple[Any, ...]) -> None:
+    """Namespaces too: what a record says of its source is true of the responder where the record is an answer."""
+    told = {"10.0.0.1": "shop", "10.0.0.2": "payments"}
+    records = [{"TimeFlowStartMs": START * 1000, "TimeFlowEndMs": START * 1000 + 1, "Etype": 2048, "Proto": 6,
+                "SrcAddr": src, "SrcPort": sport, "SrcK8S_Namespace": told[src],
+                "DstAddr": dst, "DstPort": dport, "DstK8S_Namespace": told[dst]}
+               for src, sport, dst, dport in [("10.0.0.2", 445, "10.0.0.1", 50000), *([back] if back else [])]]
+    [flow] = read("openshift_netobserv", tmp_path / "flows.jsonl", "".join(f"{json.dumps(r)}\n" for r in records))[1]
+    assert ends(flow) == ("10.0.0.1", 50000, "10.0.0.2", 445)
+    assert (flow["source.namespace"], flow["destination.namespace"]) == ("shop", "payments")
+
+
 def test_a_gap_makes_two_connections(tmp_path: Path) -> None:
     pieces = [nfdump("10.0.0.1", 50000, "10.0.0.2", 445, at=t) for t in (0, 301, 603)]
     assert [f["source.packets"] for f in netflow(tmp_path, *pieces)] == [10, 5]

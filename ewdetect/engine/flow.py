@@ -10,9 +10,6 @@ from ewdetect.flows import Orientation
 from ewdetect.flows.sql import constant, name
 from ewdetect.model import Field
 
-# Columns that change sides when a flow is turned round.
-_SIDES = ("ip", "port", "bytes", "packets", "nat.ip", "nat.port")
-
 
 def kept_fields(fields: Mapping[str, Field], used: Iterable[str]) -> dict[str, Field]:
     """The fields of `used`, those that analysts are shown, and of a record field of one side the other side's.
@@ -20,11 +17,11 @@ def kept_fields(fields: Mapping[str, Field], used: Iterable[str]) -> dict[str, F
     A flow that is turned round takes each side from the other.
     """
     asked = set(used)
-    asked |= {_opposite(f) for f in asked if f in fields and fields[f].origin == "record"}
+    asked |= {opposite(f) for f in asked if f in fields and fields[f].origin == "record"}
     return {f.name: f for f in fields.values() if f.name in asked or f.shown}
 
 
-def _opposite(field: str) -> str:
+def opposite(field: str) -> str:
     """The same of the other side; a field of neither side is its own."""
     side, _, attribute = field.partition(".")
     other = {"source": "destination", "destination": "source"}.get(side, side)
@@ -77,13 +74,13 @@ _ID = (
 def _record_column(field: Field) -> str:
     side, _, attribute = field.name.partition(".")
     here = name(field.name)
-    if side not in ("source", "destination") or attribute not in _SIDES:
+    if side not in ("source", "destination"):
         made = {"event.id": _ID, "network.transport": _TRANSPORT}.get(field.name, f"r.{here}")
         return f"{made} AS {here}"
     if attribute == "ip":
         mine, other = ("a.id", "b.id") if side == "source" else ("b.id", "a.id")
     else:
-        mine, other = f"r.{here}", f"r.{name(_opposite(field.name))}"
+        mine, other = f"r.{here}", f"r.{name(opposite(field.name))}"
     return f"{_either(mine, other)} AS {here}"
 
 

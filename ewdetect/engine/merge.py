@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import duckdb
 
+from ewdetect.engine.flow import opposite
 from ewdetect.engine.read import BY, REPORTER
 from ewdetect.flows import Orientation, Source
 from ewdetect.flows.source import Merge
@@ -54,7 +55,7 @@ def _filled(db: duckdb.DuckDBPyConnection, record: Mapping[str, Field]) -> dict[
     """
     found = db.execute(f"SELECT {', '.join(f'count({name(f)})' for f in record)} FROM together").fetchone() or ()
     told = {f for f, count in zip(record, found, strict=True) if count} | _MADE
-    return {f: field for f, field in record.items() if f in told or _other(f) in told}
+    return {f: field for f, field in record.items() if f in told or opposite(f) in told}
 
 
 def _microseconds(merge: Merge) -> int:
@@ -140,12 +141,7 @@ def _counters(record: Mapping[str, Field]) -> list[str]:
 
 def _onward(field: str) -> str:
     """A side's value in the direction from the initiator."""
-    return f"CASE WHEN onward THEN {name(field)} ELSE {name(_other(field))} END"
-
-
-def _other(field: str) -> str:
-    side, _, attribute = field.partition(".")
-    return {"source": "destination", "destination": "source"}.get(side, side) + "." + attribute
+    return f"CASE WHEN onward THEN {name(field)} ELSE {name(opposite(field))} END"
 
 
 def _counted(merge: Merge, record: Mapping[str, Field]) -> str:

@@ -50,12 +50,3 @@ def any_of(texts: Iterable[str]) -> str:
     """A condition that holds where any of the conditions does."""
     found = list(dict.fromkeys(texts))
     return found[0] if len(found) == 1 else " OR ".join(f"({text})" for text in found)
-
-
-def one_query(resolved: ResolvedRule, setting: Setting) -> tuple[str, tuple[str, ...]]:
-    """A query that finds the flows of every event rule below, and its caveats. Raises Rejected."""
-    found = conditions_of(resolved, setting)
-    text = any_of(predicate.printer(setting).finished(predicate.spelt(c.tree, c.state, part, setting), c.state)
-                  for part, c in found)
-    size = predicate.size_caveats(setting, sum(c.clauses for _, c in found), len(text))
-    return text, (*(caveat for _, c in found for caveat in c.caveats), *setting.vocabulary.caveats, *size)

@@ -6,13 +6,12 @@ https://www.elastic.co/docs/solutions/security/detect-and-alert/create-detection
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ewdetect.backends import predicate
-from ewdetect.backends.base import Query, refuse_base, unsupported
-from ewdetect.backends.events import one_query
+from ewdetect.backends.base import Query, unsupported
+from ewdetect.backends.elastic.approximation import approximation, setting_of
 from ewdetect.backends.predicate import Setting, Target, letters_caveat
 from ewdetect.model import Kind
 from ewdetect.plan import FirstSeen, plan
@@ -39,21 +38,22 @@ class Terms:
     fields: tuple[str, ...]
     history: int
 
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """The keys of Kibana's rule."""
+        return {"new_terms_fields": list(self.fields), "history_window_start": f"now-{self.history}s"}
+
 
 def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
     """The Lucene query on the first line, fields and history as JSON on the second. `target` is Lucene's.
 
     Raises Rejected with every reason why there is none.
     """
-    rule = resolved.rule
-    refuse_base(rule, target.name)
-    setting = predicate.setting_of(resolved, context, target)
+    setting = setting_of(resolved, context, target)
     terms = terms_of(resolved, setting.names)
-    lucene, caveats = one_query(resolved, setting)
-    caveats = tuple(dict.fromkeys([*_differences(_stage(resolved), terms, setting), *caveats]))
-    says = json.dumps({"new_terms_fields": terms.fields, "history_window_start": f"now-{terms.history}s"})
-    when = replace(schedule(rule, plan(resolved), setting.source), window=0, lasting=0)
-    return Query(rule.name, target.name, DIALECT, setting.source.name, context, f"{lucene}\n{says}", caveats, when)
+    when = replace(schedule(resolved.rule, plan(resolved), setting.source), window=0, lasting=0)
+    return approximation(resolved, setting, DIALECT, terms.parts,
+                         _differences(_stage(resolved), terms, setting), when)
 
 
 def terms_of(resolved: ResolvedRule, names: Mapping[str, str]) -> Terms:

@@ -6,14 +6,12 @@ https://www.elastic.co/docs/solutions/security/detect-and-alert/create-detection
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ewdetect.backends import predicate
-from ewdetect.backends.base import Query, refuse_base, unsupported
-from ewdetect.backends.events import one_query
+from ewdetect.backends.base import Query, unsupported
+from ewdetect.backends.elastic.approximation import approximation, setting_of
 from ewdetect.backends.predicate import Setting, Target, letters_caveat
 from ewdetect.model import Kind
 from ewdetect.plan import Selection, Window, plan
@@ -43,15 +41,10 @@ def render(resolved: ResolvedRule, context: str, target: Target) -> Query:
 
     Raises Rejected with every reason why there is none.
     """
-    rule = resolved.rule
-    refuse_base(rule, target.name)
-    setting = predicate.setting_of(resolved, context, target)
+    setting = setting_of(resolved, context, target)
     part = threshold_of(resolved, setting.names)
-    lucene, caveats = one_query(resolved, setting)
-    when = schedule(rule, plan(resolved), setting.source)
-    caveats = tuple(dict.fromkeys([*_differences(part, when, setting), *caveats]))
-    return Query(rule.name, target.name, DIALECT, setting.source.name, context,
-                 f"{lucene}\n{json.dumps({'threshold': part})}", caveats, when)
+    when = schedule(resolved.rule, plan(resolved), setting.source)
+    return approximation(resolved, setting, DIALECT, {"threshold": part}, _differences(part, when, setting), when)
 
 
 def threshold_of(resolved: ResolvedRule, names: Mapping[str, str]) -> dict[str, Any]:

@@ -126,5 +126,5 @@ def _new_terms(read: Reading, query: Query, plan: Schedule) -> Form:
                                     f"the history must be longer than the {since} s that each run reads",
                                     rule.document.at("ewdetect", "history"), "make the history longer")])
     parts = {"language": "lucene", "query": query.text.partition("\n")[0], "index": index_of(read.vocabulary),
-             "new_terms_fields": list(terms.fields), "history_window_start": f"now-{terms.history}s"}
+             **terms.parts}
     return Form("new_terms", parts, plan, since)

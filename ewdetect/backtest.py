@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from ewdetect.coverage import Grade, cover
 from ewdetect.engine import Engine, ReadReport, Settings
 from ewdetect.flows import Orientation, Source
-from ewdetect.model import Alert, Field, Pack, Rule
+from ewdetect.model import Alert, Field, Pack
 from ewdetect.network import Network
 from ewdetect.plan import fields_used
-from ewdetect.problems import Problem, Rejected, suggest
-from ewdetect.resolve import resolve_rule
+from ewdetect.resolve import chosen_rules, resolve_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +62,6 @@ def run_backtest(pack: Pack, source: Source, paths: Sequence[str], network: Netw
                     tuple(each.rule.name for each in ready),
                     tuple(Skipped(each.rule, "; ".join(each.reasons)) for each in covered
                           if each.grade is Grade.DEGRADED))
-
-
-def chosen_rules(pack: Pack, only: Sequence[str]) -> tuple[Rule, ...]:
-    """The alerting rules, or those of the given names or ids. Raises Rejected, `rule/unknown`, for every other word."""
-    unknown = [word for word in only if pack.find(word) is None]
-    if unknown:
-        names = sorted(pack.rules)
-        raise Rejected(Problem("rule/unknown", f"there is no rule `{word}`", None, suggest(word, names))
-                       for word in unknown)
-    if off := [place for word in only if (rule := pack.find(word)) and (place := pack.off.get(rule.name))]:
-        raise Rejected(Problem("config/switched-off", "the rule was asked for, and is switched off here", place,
-                               "ask for others, or let it alert here") for place in off)
-    found = dict.fromkeys(rule.name for word in only if (rule := pack.find(word)))
-    return tuple(pack.rules[name] for name in found) if only else pack.alerting()
 
 
 def _by_time(alert: Alert) -> tuple[int, str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ewdetect.flows import Source
 from ewdetect.model import Kind, Pack, Rule
 from ewdetect.network import Network
+from ewdetect.problems import Problem, Rejected, suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,20 @@ class ResolvedRule:
     filters: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)   # part name → filters that hit it
     source: Source | None = None
     network: Network | None = None
+
+
+def chosen_rules(pack: Pack, only: Sequence[str]) -> tuple[Rule, ...]:
+    """The alerting rules, or those of the given names or ids. Raises Rejected, `rule/unknown`, for every other word."""
+    unknown = [word for word in only if pack.find(word) is None]
+    if unknown:
+        names = sorted(pack.rules)
+        raise Rejected(Problem("rule/unknown", f"there is no rule `{word}`", None, suggest(word, names))
+                       for word in unknown)
+    if off := [place for word in only if (rule := pack.find(word)) and (place := pack.off.get(rule.name))]:
+        raise Rejected(Problem("config/switched-off", "the rule was asked for, and is switched off here", place,
+                               "ask for others, or let it alert here") for place in off)
+    found = dict.fromkeys(rule.name for word in only if (rule := pack.find(word)))
+    return tuple(pack.rules[name] for name in found) if only else pack.alerting()
 
 
 def resolve_rule(rule: Rule, pack: Pack, source: Source | None = None, network: Network | None = None) -> ResolvedRule:

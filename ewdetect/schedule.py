@@ -32,11 +32,15 @@ class Schedule:
     lasting: int = 0
 
 
+def lasting(rule: Rule) -> int:
+    """How long a flow of the rule may last and still be counted, in seconds."""
+    return seconds(rule.meta[LASTING_KEY]) if LASTING_KEY in rule.meta else LASTING
+
+
 def schedule(rule: Rule, stages: Sequence[Stage], source: Source) -> Schedule:
     """The schedule of a rule's stages on one source: the greatest period up to a quarter of the last window."""
     delay = 0 if source.traits.delay == "0s" else seconds(source.traits.delay)
-    lasting = seconds(rule.meta[LASTING_KEY]) if LASTING_KEY in rule.meta else LASTING
-    return Schedule(_period(stages[-1]), _window(stages), delay, lasting if delay else 0)
+    return Schedule(_period(stages[-1]), _window(stages), delay, lasting(rule) if delay else 0)
 
 
 def _period(last: Stage) -> int:

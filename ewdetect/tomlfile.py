@@ -10,8 +10,8 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any
 
-from ewdetect.problems import Location, Problem, Rejected, WorldFailed
-from ewdetect.yamlfile import Document, Path_
+from ewdetect.problems import Location, Problem, Rejected
+from ewdetect.yamlfile import Document, Path_, read_text
 
 _HEADER = re.compile(r"\s*\[{1,2}(?P<name>[^\[\]]+)\]")
 _KEY = re.compile(r"\s*(?P<name>[A-Za-z0-9_\-.\"' ]+?)\s*=")
@@ -20,14 +20,7 @@ _PLACE = re.compile(r" ?\(at (?:line (\d+), column (\d+)|end of document)\)")
 
 def read_toml(path: Path | str) -> Document:
     """A TOML file. Raises Rejected for bad TOML, WorldFailed for an unreadable file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise Rejected([Problem("toml/not-utf8", f"byte {error.start} is not UTF-8", Location(str(path)),
-                                "save the file as UTF-8")]) from error
-    except OSError as error:
-        raise WorldFailed(f"{path}: {error.strerror}") from error
-    return parse_toml(text, str(path))
+    return parse_toml(read_text(path, "toml/not-utf8"), str(path))
 
 
 def parse_toml(text: str, path: str) -> Document:

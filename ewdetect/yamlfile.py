@@ -50,16 +50,20 @@ class Document:
         return Location(self.path, 1, 1)
 
 
-def read_documents(path: Path | str) -> list[Document]:
-    """All documents of a file. Raises Rejected for bad YAML, WorldFailed for an unreadable file."""
+def read_text(path: Path | str, code: str) -> str:
+    """A file of text. Raises Rejected with `code` where it is not UTF-8, WorldFailed where it cannot be read."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise Rejected([Problem("yaml/not-utf8", f"byte {error.start} is not UTF-8", Location(str(path)),
+        raise Rejected([Problem(code, f"byte {error.start} is not UTF-8", Location(str(path)),
                                 "save the file as UTF-8")]) from error
     except OSError as error:
         raise WorldFailed(f"{path}: {error.strerror}") from error
-    return parse_documents(text, str(path))
+
+
+def read_documents(path: Path | str) -> list[Document]:
+    """All documents of a file. Raises Rejected for bad YAML, WorldFailed for an unreadable file."""
+    return parse_documents(read_text(path, "yaml/not-utf8"), str(path))
 
 
 def parse_documents(text: str, path: str) -> list[Document]:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ewdetect.backtest import Backtest, chosen_rules, run_backtest
+from ewdetect.backtest import Backtest, run_backtest
 from ewdetect.coverage import lack
 from ewdetect.engine import Settings
 from ewdetect.model import Pack
 from ewdetect.problems import Rejected
-from ewdetect.resolve import resolve_rule
+from ewdetect.resolve import chosen_rules, resolve_rule
 from tests.world import correlation, event_rule, fields, office, orientation, own_rule, pack, source
 
 SSH = event_rule("ssh", {"destination.port": 22, "network.scope": "internal"})

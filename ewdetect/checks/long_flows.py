@@ -15,10 +15,9 @@ from ewdetect.checks.scope import Scope
 from ewdetect.load import items
 from ewdetect.load.detection import Item
 from ewdetect.model import Kind, Rule
-from ewdetect.plan import seconds
 from ewdetect.problems import Problem
 from ewdetect.resolve import resolve_rule
-from ewdetect.schedule import LASTING, LASTING_KEY
+from ewdetect.schedule import LASTING_KEY, lasting
 
 _LEAST = {"gt", "gte"}
 
@@ -28,7 +27,7 @@ def check(scope: Scope) -> list[Problem]:
 
 
 def _rule(rule: Rule, scope: Scope) -> Iterator[Problem]:
-    kept = seconds(rule.meta[LASTING_KEY]) if LASTING_KEY in rule.meta else LASTING
+    kept = lasting(rule)
     for part in resolve_rule(rule, scope.pack).parts:
         for item in items(part) if part.kind is Kind.EVENT else ():
             if _least(item) >= kept:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ewdetect.cli.options import chosen_pack, rule_paths
 from ewdetect.load import Tuning, load_pack
 from ewdetect.model import Field, Pack, Rule
+from ewdetect.resolve import chosen_rules
 
 
 def named_rules(words: Sequence[str], fields: Mapping[str, Field],
@@ -18,7 +19,5 @@ def named_rules(words: Sequence[str], fields: Mapping[str, Field],
         pack, found = chosen_pack(rule_paths(paths), fields, tuned)
         yield from ((rule, pack) for rule in found)
     if names := [word for word in words if word not in paths]:
-        from ewdetect.backtest import chosen_rules  # brings DuckDB, which takes longer than many a conversion
-
         pack = load_pack(rule_paths(()), fields, tuned)
         yield from ((rule, pack) for rule in chosen_rules(pack, names))

@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LAB := fixtures/recordings/office_lab
+# Runs the engines' suites; what follows says what becomes of their ledger.
+ENGINES = ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger \
+	$(BIN)/python -m pytest -n auto --dist worksteal -q tests/engines && $(BIN)/python -m tests.engines.report
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-engines parity mutate check golden docs budget bench clean
@@ -21,12 +24,10 @@ test: $(READY)   ## the tool's tests, then every rule's own cases
 	$(BIN)/ewdetect test
 
 test-engines: $(READY)   ## run every converted query on a real Elasticsearch and an SPL executor; needs Java 21 and Maven
-	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto --dist worksteal -q tests/engines && \
-		$(BIN)/python -m tests.engines.report --check $$ledger
+	@$(ENGINES) --check $$ledger
 
 parity: $(READY)   ## the same, and write docs/parity.md anew
-	@ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger $(BIN)/python -m pytest -n auto --dist worksteal -q tests/engines && \
-		$(BIN)/python -m tests.engines.report $$ledger
+	@$(ENGINES) $$ledger
 
 mutate: $(READY)   ## break every rule in every way; a case must notice each
 	@ls -d rules/*/ | xargs -P 2 -n 1 $(BIN)/ewdetect test --mutate

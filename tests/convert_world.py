@@ -72,9 +72,14 @@ def rule(selection: Any, condition: Any = "selection", **others: Any) -> Rule:
     return Rule("probe", str(body["id"]), Kind.EVENT, "Test", "low", "test", document.data, document)
 
 
+def anywhere(text: str) -> str:
+    """A text with paths from the project's folder, wherever that lies."""
+    return text.replace(f"{ROOT}/", "")
+
+
 def refusal(rejected: Rejected) -> list[str]:
-    """Each problem on a line as golden files show it: paths from the project's folder, wherever that lies."""
-    return [f"{problem.code}: {problem.message.replace(f'{ROOT}/', '')}" for problem in rejected.problems]
+    """Each problem on a line, as golden files show it."""
+    return [anywhere(f"{problem.code}: {problem.message}") for problem in rejected.problems]
 
 
 def golden_forms(rule: Rule) -> Iterator[tuple[str, str]]:

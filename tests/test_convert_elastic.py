@@ -22,6 +22,7 @@ from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
 from tests import siem_readers
 from tests.convert_world import converted, network, office, pack, predicate, rule, sayable, sigma_filter, source
+from tests.golden_files import stale
 
 
 def stock(backend: Any, selection: Any, condition: str = "selection", **others: Any) -> str:
@@ -36,6 +37,11 @@ def codes(asked: Rule, dialect: str = "lucene", **how: Any) -> set[str]:
     with pytest.raises(Rejected) as caught:
         converted(asked, dialect, **how)
     return {problem.code for problem in caught.value.problems}
+
+
+def test_goldens_are_fresh() -> None:
+    """All but the table of third-party captures, which test_shared_data compares."""
+    assert stale(shared=False) == [], "run `make golden`, and read the diff"
 
 
 # ---------------------------------------------------------------- faults of the stock converters

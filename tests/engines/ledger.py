@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.convert_world import ROOT
+from tests.convert_world import anywhere
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -84,7 +84,7 @@ def verdict(entries: Sequence[Entry], reasons: Sequence[str]) -> str:
 
 def reason(text: str) -> str:
     """Why a query is refused, without the rule's name: many rules share a reason. Paths are the project's own."""
-    return re.sub(r"^`\w+`( cannot become a query for \w+)?: ", "", text.replace(f"{ROOT}/", ""))
+    return re.sub(r"^`\w+`( cannot become a query for \w+)?: ", "", anywhere(text))
 
 
 def _word(entry: Entry, reasons: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from ewdetect.docs.queries import one_command_a_line
 from ewdetect.model import Kind, Rule
 from ewdetect.problems import Rejected
 from tests.convert_world import DIALECTS, ROOT, converted, golden_forms, pack, refusal, sayable
@@ -67,7 +68,7 @@ def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
         query = converted(rule, dialect, source_name=source, context=context)
     except Rejected as refused:
         return "\n".join(["refused", "", *refusal(refused)]) + "\n"
-    return "\n".join([query.text.replace(" | ", "\n| "), "", *query.caveats]) + "\n"
+    return "\n".join([one_command_a_line(query.text), "", *query.caveats]) + "\n"
 
 
 # Of the other sources, enough to review their names: one rule, context written in.

@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LAB := fixtures/recordings/office_lab
+# A command for each family of rules, two at a time.
+BY_FAMILY = ls -d rules/*/ | xargs -P 2 -n 1
 # Runs the engines' suites; what follows says what becomes of their ledger.
 ENGINES = ledger=$$(mktemp) && EWDETECT_ENGINES=1 EWDETECT_LEDGER=$$ledger \
 	$(BIN)/python -m pytest -n auto --dist worksteal -q tests/engines && $(BIN)/python -m tests.engines.report
@@ -21,7 +23,7 @@ demo: $(READY)   ## find the attack in a recorded office network
 
 test: $(READY)   ## the tool's tests, then every rule's own cases
 	$(BIN)/python -m pytest -n auto --dist worksteal -q
-	$(BIN)/ewdetect test
+	@$(BY_FAMILY) $(BIN)/ewdetect test
 
 test-engines: $(READY)   ## run every converted query on a real Elasticsearch and an SPL executor; needs Java 21 and Maven
 	@$(ENGINES) --check $$ledger
@@ -30,7 +32,7 @@ parity: $(READY)   ## the same, and write docs/parity.md anew
 	@$(ENGINES) $$ledger
 
 mutate: $(READY)   ## break every rule in every way; a case must notice each
-	@ls -d rules/*/ | xargs -P 2 -n 1 $(BIN)/ewdetect test --mutate
+	@$(BY_FAMILY) $(BIN)/ewdetect test --mutate
 
 check: $(READY)   ## style, types, layers, rules, and whether generated files are fresh
 	$(BIN)/ruff check

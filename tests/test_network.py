@@ -399,8 +399,11 @@ def test_fifty_thousand_entries() -> None:
                   for i, cidr in enumerate(cidrs))
     network = Network("big", "net.yml", items, (), DEFAULTS)
     began = time.process_time()
+    sorted(cidrs)
+    ordered = time.process_time()
     found = segments(network)
     cidrs_where(network, "zone", ["z1", "unknown"])
     lint(network)
-    assert time.process_time() - began < 10
+    # A loop over all pairs would take thousands of times as long as sorting them.
+    assert time.process_time() - ordered < 30 * (ordered - began)
     assert len(found) > 50_000

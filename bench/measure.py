@@ -51,10 +51,10 @@ def _product(layout: str, path: str, network: str) -> dict[str, Any]:
         progress=lambda what: marks.append((what, time.perf_counter())),
     )
     end = time.perf_counter()
-    until = [mark for _, mark in marks[1:]] + [end]
+    reading, running = marks[0][1], marks[1][1]
     return {
-        "steps": {"loading rules and network": marks[0][1] - begin}
-        | {what: after - mark for (what, mark), after in zip(marks, until, strict=True)},
+        "steps": {"loading rules and network": reading - begin, "reading flows": running - reading,
+                  "running rules": end - running},
         "kept": found.report.kept,
         "skipped": [each.rule for each in found.skipped],
         "alerts": [{"rule": a.rule.name, "crossing": a.crossing, "named": [str(v) for v in a.group.values()]}

@@ -50,13 +50,10 @@ def run_backtest(pack: Pack, source: Source, paths: Sequence[str], network: Netw
     lacking = {each.rule: "; ".join(each.reasons) for each in covered if each.grade is Grade.IMPOSSIBLE}
     ready = [each for each in resolved if each.rule.name not in lacking]
     used = frozenset[str]().union(*(fields_used(each) for each in ready))
-    alerts: list[Alert] = []
     with Engine(fields, orientation, settings) as engine:
         progress("reading flows")
         report = engine.read(source, paths, network, used, until)
-        for each in ready:
-            progress(each.rule.name)
-            alerts += engine.alerts(each)
+        alerts = engine.all_alerts(ready, progress)
     return Backtest(report, tuple(sorted(alerts, key=_by_time)),
                     tuple(Skipped(name, reason) for name, reason in lacking.items()),
                     tuple(each.rule.name for each in ready),

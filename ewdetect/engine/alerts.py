@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import duckdb
@@ -16,6 +18,22 @@ from ewdetect.plan import Key, Selection, Stage
 _SIDES = ("source.ip", "destination.ip")
 
 Names = Mapping[int, Mapping[str, Any]]     # address id → its text as `address`, and its context
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What an alert holds: its instants, the ids and the rows of its flows in their order, the value and the keys.
+
+    Keys that are addresses are ids.
+    """
+
+    crossing: int
+    end: int
+    ids: Sequence[str]
+    rows: Sequence[int]
+    start: int
+    value: float | None
+    keys: Sequence[Any]
 
 
 class Addresses:
@@ -41,39 +59,51 @@ class Addresses:
         return self._known
 
 
-def collect(db: duckdb.DuckDBPyConnection, rule: Rule, stages: Sequence[Stage], fields: Mapping[str, Field],
-            addresses: Addresses, shown: int) -> list[Alert]:
-    """Alerts of the last stage in the order of their crossings, each with `shown` of its flows, or with 0 without flows
-    and context.
+def bundles(db: duckdb.DuckDBPyConnection, stage: Stage) -> list[Bundle]:
+    """The hits of a rule's last stage, oldest first. Memory grows with alerts and their evidence, not with flows."""
+    return [Bundle(crossing, end, ids, seqs, start, value, keys)
+            for crossing, end, ids, seqs, start, value, *keys in db.execute(_bundled(stage)).fetchall()]
 
-    Memory grows with alerts and their evidence, not with flows.
+
+def alerts_of(db: duckdb.DuckDBPyConnection, found: Sequence[tuple[Rule, Sequence[Stage], Sequence[Bundle]]],
+              fields: Mapping[str, Field], addresses: Addresses, shown: int) -> list[Alert]:
+    """The alerts of all rules, in the order given, each with `shown` of its flows, or with 0 without flows and context.
+
+    Flows and addresses are looked up for all of them at once.
     """
-    stage, by_name = stages[-1], {stage.name: stage for stage in stages}
-    keys = () if isinstance(stage, Selection) else stage.keys
-    rows = db.execute(_bundles(stage, keys)).fetchall()
-    if not rows:
-        return []
-    samples = _rows(db, {seq for row in rows for seq in _ends(row[3], shown)}) if shown else {}
-    ips = [_is_ip(key, by_name, fields) for key in keys]
-    used = {v for row in rows for v, is_ip in zip(row[6:], ips, strict=True) if is_ip}
+    samples = _rows(db, {seq for _, _, some in found for each in some for seq in _ends(each.rows, shown)})
+    ips = [_addressed(stages, fields) for _, stages, _ in found]
+    used = {key for (_, _, some), is_ip in zip(found, ips, strict=True) for each in some
+            for key in compress(each.keys, is_ip)}
     names = addresses.fetch(used | {row[side] for row in samples.values() for side in _SIDES})
     alerts = []
-    for crossing, end, ids, seqs, start, value, *values in rows:
-        group = {k.name: names[v]["address"] if is_ip else v for k, v, is_ip in zip(keys, values, ips, strict=True)}
-        flows = [samples[s] for s in _ends(seqs, shown)]
-        present = {v for v, is_ip in zip(values, ips, strict=True) if is_ip} | {
-            f[side] for f in flows for side in _SIDES
-        }
-        alerts.append(Alert(rule, group, start, crossing, end, value, tuple(ids),
-                            tuple(_named(f, fields, names) for f in flows), _context(present, names) if shown else {}))
+    for (rule, stages, some), is_ip in zip(found, ips, strict=True):
+        for each in some:
+            group = {key.name: names[value]["address"] if ip else value
+                     for key, value, ip in zip(_keys(stages[-1]), each.keys, is_ip, strict=True)}
+            flows = [samples[seq] for seq in _ends(each.rows, shown)]
+            present = {*compress(each.keys, is_ip)} | {flow[side] for flow in flows for side in _SIDES}
+            alerts.append(Alert(rule, group, each.start, each.crossing, each.end, each.value, tuple(each.ids),
+                                tuple(_named(flow, fields, names) for flow in flows),
+                                _context(present, names) if shown else {}))
     return alerts
 
 
-def _bundles(stage: Stage, keys: Sequence[Key]) -> str:
+def _keys(stage: Stage) -> tuple[Key, ...]:
+    return () if isinstance(stage, Selection) else stage.keys
+
+
+def _addressed(stages: Sequence[Stage], fields: Mapping[str, Field]) -> list[bool]:
+    """Of each key of the last stage, whether it is an address."""
+    by_name = {stage.name: stage for stage in stages}
+    return [_is_ip(key, by_name, fields) for key in _keys(stages[-1])]
+
+
+def _bundled(stage: Stage) -> str:
     """One row for each alert: crossing, end, ids, rows, start, value and the keys."""
     if isinstance(stage, Selection):
         return f'SELECT "#t", "#t", ["event.id"], ["#row"], "#t", NULL FROM {hits(stage.name)} ORDER BY "#t", "#row"'
-    named = "".join(f", any_value(h.{name(k.name)})" for k in keys)
+    named = "".join(f", any_value(h.{name(k.name)})" for k in stage.keys)
     return (
         f'SELECT any_value(h."#t"), any_value(h."#end"), list(f."event.id" ORDER BY f."event.start", f."#row"), '
         f'list(f."#row" ORDER BY f."event.start", f."#row"), min(f."event.start"), any_value(h."#value"){named} '
@@ -109,8 +139,10 @@ def all_flows(db: duckdb.DuckDBPyConnection, fields: Mapping[str, Field], addres
     return sorted(named, key=lambda flow: (flow["event.start"], str(flow.get("event.id")), str(flow)))
 
 
-def _rows(db: duckdb.DuckDBPyConnection, seqs: Iterable[int]) -> dict[int, Mapping[str, Any]]:
+def _rows(db: duckdb.DuckDBPyConnection, seqs: Collection[int]) -> dict[int, Mapping[str, Any]]:
     """Flows by row, with address ids."""
+    if not seqs:
+        return {}
     cursor = db.execute(
         'SELECT "#row", * EXCLUDE "#row" FROM flow WHERE "#row" IN (SELECT unnest(?::BIGINT[]))', [list(seqs)]
     )

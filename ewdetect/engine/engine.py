@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import Any, Self
 import duckdb
 
 from ewdetect.backends.duckdb.query import compile_rule
-from ewdetect.backends.duckdb.stages import Block
 from ewdetect.engine.addresses import MACROS, build_addresses, load_segments
-from ewdetect.engine.alerts import Addresses, all_flows, collect
+from ewdetect.engine.alerts import Addresses, Bundle, alerts_of, all_flows
 from ewdetect.engine.flow import build_flows, drop_duplicates, kept_fields
 from ewdetect.engine.merge import merge
 from ewdetect.engine.read import stage
 from ewdetect.engine.recognise import recognise
 from ewdetect.engine.report import ReadReport, report_of
+from ewdetect.engine.session import Job, Session, run_at_once
 from ewdetect.flows import Orientation, Source
 from ewdetect.flows.files import expand
 from ewdetect.flows.sql import text
@@ -33,6 +34,8 @@ from ewdetect.resolve import ResolvedRule
 
 # Flows beyond this many are kept in a file: a million take some 100 MB as they are, and a tenth of it compressed.
 IN_MEMORY = 3_000_000
+# Rules that run at a time, each with all threads and all of the memory's limit in common with the others.
+AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,12 @@ class Engine:
         self._fields = fields
         self._orientation = orientation
         self._samples = settings.samples
+        self._at_once = min(AT_ONCE, settings.threads or os.cpu_count() or 1)
         self._scratch = tempfile.TemporaryDirectory(prefix="ewdetect-", dir=settings.folder)
         self._folder = Path(self._scratch.name)
-        self._made: dict[str, object] = {}
         with _world():
             self._db = duckdb.connect(config=self._config(settings))
-            self._db.execute("SET TimeZone = 'UTC'")
+            self._session = Session(self._db)
             for macro in MACROS:
                 self._db.execute(macro)
 
@@ -101,7 +104,7 @@ class Engine:
             build_flows(self._db, kept, self._orientation, place)
             duplicates = drop_duplicates(self._db, place)
             self._addresses = Addresses(self._db)
-            self._made.clear()
+            self._session.forget()
             report = report_of(self._db, source, kept, staged, duplicates, joined)
             self._db.execute(f"DROP {staged.kind} record")
         return report
@@ -113,24 +116,33 @@ class Engine:
 
     def alerts(self, resolved: ResolvedRule) -> list[Alert]:
         """Every alert of a rule, oldest first."""
-        blocks = compile_rule(resolved)
+        return self.all_alerts([resolved])
+
+    def all_alerts(self, rules: Sequence[ResolvedRule],
+                   progress: Callable[[str], None] = lambda _: None) -> list[Alert]:
+        """Every alert of every rule, rule by rule. `progress` is told the name of each as it begins, from any thread.
+
+        Raises Rejected for what SQL cannot say, before any rule runs.
+        """
+        jobs = [Job(each.rule.name, compile_rule(each), plan(each)) for each in rules]
         with _world():
-            for block in blocks:
-                self._make(block)
-            return collect(self._db, resolved.rule, plan(resolved), self._fields, self._addresses, self._samples)
+            found = [(each.rule, job.stages, some)
+                     for each, job, some in zip(rules, jobs, self._run(jobs, progress), strict=True)]
+            return alerts_of(self._db, found, self._fields, self._addresses, self._samples)
+
+    def _run(self, jobs: Sequence[Job], progress: Callable[[str], None]) -> list[list[Bundle]]:
+        at_once = min(self._at_once, len(jobs))
+        if at_once > 1:
+            return run_at_once(self._db, jobs, at_once, progress)
+        found = []
+        for job in jobs:
+            progress(job.name)
+            found.append(self._session.run(job))
+        return found
 
     def flows(self) -> list[dict[str, Any]]:
         """Every flow in canonical fields, oldest first, without what is missing. For small tables."""
         return all_flows(self._db, self._fields, self._addresses)
-
-    def _make(self, block: Block) -> None:
-        """Run a block unless the same statements stand on the same inputs already."""
-        fingerprint = (block.statements, tuple(self._made.get(i) for i in block.inputs))
-        if self._made.get(block.stage) != fingerprint:
-            self._made.pop(block.stage, None)
-            for statement in block.statements:
-                self._db.execute(statement)
-            self._made[block.stage] = fingerprint
 
     def _place(self) -> str:
         """Where the flows go: into memory, or, where they are many, into a compressed file beside what is spilled."""

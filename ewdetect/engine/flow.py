@@ -35,7 +35,7 @@ def build_flows(db: duckdb.DuckDBPyConnection, kept: Mapping[str, Field], orient
         SELECT {', '.join(columns)}
         FROM (SELECT *, reply OR (NOT proved AND {_turned(orientation)}) AS turned FROM record WHERE damage IS NULL) r
         JOIN address a ON r."source.ip" = a.spelling JOIN address b ON r."destination.ip" = b.spelling""")
-    db.execute(f'CREATE OR REPLACE TEMP VIEW flow AS SELECT *, rowid AS "#row" FROM {place}.stored')
+    db.execute(f'CREATE OR REPLACE VIEW memory.flow AS SELECT *, rowid AS "#row" FROM {place}.stored')
 
 
 def _column(field: Field) -> str:

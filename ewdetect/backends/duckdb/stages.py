@@ -110,15 +110,18 @@ def _holds(value: str, thresholds: Iterable[Threshold]) -> str:
 
 # What a group holds over all time is an upper bound of what any window of it holds.
 _BOUNDS = {"count": "count(*)", "distinct": "count(*)", "temporal": "count(*)", "sum": "sum(greatest(v0, 0))"}
+_ONE = Threshold("gte", 1)      # every group has a row
 
 
 def _pruned(rows: str, stage: Window, keys: Sequence[str]) -> str:
     """Leave out groups that cannot reach the threshold even over all time; almost every group of real traffic."""
-    floors = [t for t in stage.thresholds if t.operator in ("gt", "gte") and t.value > 0]
-    if not keys or not floors or stage.measure.function not in _BOUNDS:
+    function = stage.measure.function
+    floors = [t for t in stage.thresholds if t.operator in ("gt", "gte") and t.value > 0
+              and not (function == "count" and t == _ONE)]
+    if not keys or not floors or function not in _BOUNDS:
         return rows
-    pruned = _reaching(f"({rows})", keys, _BOUNDS[stage.measure.function], floors)
-    if stage.measure.function in ("distinct", "temporal"):
+    pruned = _reaching(f"({rows})", keys, _BOUNDS[function], floors)
+    if function in ("distinct", "temporal"):
         # The cheap bound first: counting distinct values of every group would cost more than all the rest.
         return f"WITH busy AS MATERIALIZED ({pruned}) {_reaching('busy', keys, measured(stage.measure), floors)}"
     return pruned

@@ -1,0 +1,101 @@
+"""Rules on one connection: their stages are temporary relations, which no other connection sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+import duckdb
+
+from ewdetect.backends.duckdb.stages import Block
+from ewdetect.engine.alerts import Bundle, bundles
+from ewdetect.plan import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A rule as the engine runs it: the statements, and what the last of them leaves."""
+
+    name: str
+    blocks: tuple[Block, ...]
+    stages: tuple[Stage, ...]
+
+
+class Session:
+    """Runs one rule after the other. Rules that share a stage share its work."""
+
+    def __init__(self, db: duckdb.DuckDBPyConnection) -> None:
+        self._db = db
+        self._made: dict[str, object] = {}
+        self._stopped = False
+        db.execute("SET TimeZone = 'UTC'")
+
+    def run(self, job: Job) -> list[Bundle]:
+        """What each alert of the rule holds, oldest first."""
+        for block in job.blocks:
+            self._make(block)
+        return bundles(self._db, job.stages[-1])
+
+    def forget(self) -> None:
+        """The flows are others now."""
+        self._made.clear()
+
+    def stop(self) -> None:
+        """From another thread: end the statement that runs, and begin no other."""
+        self._stopped = True
+        self._db.interrupt()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _make(self, block: Block) -> None:
+        """Run a block unless the same statements stand on the same inputs already."""
+        fingerprint = (block.statements, tuple(self._made.get(i) for i in block.inputs))
+        if self._made.get(block.stage) != fingerprint:
+            self._made.pop(block.stage, None)
+            for statement in block.statements:
+                if self._stopped:
+                    raise duckdb.InterruptException("stopped")
+                self._db.execute(statement)
+            self._made[block.stage] = fingerprint
+
+
+def run_at_once(db: duckdb.DuckDBPyConnection, jobs: Sequence[Job], sessions: int,
+                progress: Callable[[str], None]) -> list[list[Bundle]]:
+    """What every rule finds, in the order of `jobs`, several of them at a time.
+
+    Most of a rule's statements are planned for longer than they run, and a plan is made on one core.
+    """
+    free: SimpleQueue[Session] = SimpleQueue()
+
+    def run(job: Job) -> list[Bundle]:
+        session = free.get()
+        try:
+            progress(job.name)
+            return session.run(job)
+        finally:
+            free.put(session)
+
+    with _opened(db, sessions) as opened, ThreadPoolExecutor(sessions) as pool:
+        for session in opened:
+            free.put(session)
+        try:
+            return list(pool.map(run, jobs))
+        except BaseException:
+            for session in opened:
+                session.stop()
+            raise
+
+
+@contextmanager
+def _opened(db: duckdb.DuckDBPyConnection, number: int) -> Iterator[list[Session]]:
+    """Sessions on connections of their own."""
+    opened = [Session(db.cursor()) for _ in range(number)]
+    try:
+        yield opened
+    finally:
+        for session in opened:
+            session.close()

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ewdetect.backends.duckdb.parts import all_inputs, by, comma, episodes, evidence_of, keys_of, scratch
+from ewdetect.backends.duckdb.parts import (
+    all_inputs,
+    by,
+    comma,
+    episodes,
+    evidence_of,
+    groups_where,
+    keys_of,
+    once,
+    scratch,
+)
 from ewdetect.flows.sql import text
 from ewdetect.plan import Beacon
 
@@ -21,12 +31,10 @@ def beacon(stage: Beacon, windows: frozenset[str]) -> tuple[str, ...]:
     keys = keys_of(stage.keys)
     base, = stage.inputs
     rows = all_inputs(stage, stage.keys, {base: (stage.size,)})
-    group = ", ".join(keys)
     # A group that has too few instants over all time has too few in every window.
-    enough = (f"SELECT * FROM ({rows}) SEMI JOIN (SELECT {group} FROM ({rows}) GROUP BY {group} "
-              f"HAVING count(*) >= {stage.minimum} AND max(t) - min(t) >= {stage.lasting}) USING ({group})")
+    enough = groups_where("chosen", keys, f"count(*) >= {stage.minimum} AND max(t) - min(t) >= {stage.lasting}")
     return (
-        f"CREATE OR REPLACE TEMP TABLE {scratch(stage)} AS {enough}",
+        f"CREATE OR REPLACE TEMP TABLE {scratch(stage)} AS {once(rows, enough)}",
         episodes(stage, keys, _regular(stage, keys), "true", f"coalesce(t - earlier < {stage.timespan}, false)"),
         evidence_of(stage, keys, windows),
         f"DROP TABLE {scratch(stage)}",

@@ -48,6 +48,18 @@ def all_inputs(stage: Grouped, keys: Sequence[Key], values: Mapping[str, Sequenc
     return " UNION ALL ".join(one_input(i, s, keys, values[s]) for i, s in enumerate(stage.inputs))
 
 
+def once(rows: str, query: str) -> str:
+    """A query on `chosen`, the rows of all inputs: their conditions are judged once however often it reads them."""
+    return f"WITH chosen AS MATERIALIZED ({rows}) SELECT * FROM ({query})"
+
+
+def groups_where(rows: str, keys: Sequence[str], holds: str) -> str:
+    """The rows of the groups for which an aggregate condition holds."""
+    group = ", ".join(keys)
+    kept = f"SELECT {group} FROM {rows} GROUP BY {group} HAVING {holds}"
+    return f"SELECT * FROM {rows} SEMI JOIN ({kept}) USING ({group})"
+
+
 def by(keys: Sequence[str]) -> str:
     """The partition of a window function, if there is a key."""
     return f"PARTITION BY {', '.join(keys)} " if keys else ""

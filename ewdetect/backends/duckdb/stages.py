@@ -23,9 +23,11 @@ from ewdetect.backends.duckdb.parts import (
     episodes,
     evidence,
     evidence_of,
+    groups_where,
     hits,
     keys_of,
     more,
+    once,
     scratch,
 )
 from ewdetect.flows.sql import text
@@ -120,17 +122,15 @@ def _pruned(rows: str, stage: Window, keys: Sequence[str]) -> str:
               and not (function == "count" and t == _ONE)]
     if not keys or not floors or function not in _BOUNDS:
         return rows
-    pruned = _reaching(f"({rows})", keys, _BOUNDS[function], floors)
+    pruned = _reaching("chosen", keys, _BOUNDS[function], floors)
     if function in ("distinct", "temporal"):
         # The cheap bound first: counting distinct values of every group would cost more than all the rest.
-        return f"WITH busy AS MATERIALIZED ({pruned}) {_reaching('busy', keys, measured(stage.measure), floors)}"
-    return pruned
+        pruned = f"WITH busy AS MATERIALIZED ({pruned}) {_reaching('busy', keys, measured(stage.measure), floors)}"
+    return once(rows, pruned)
 
 
 def _reaching(rows: str, keys: Sequence[str], bound: str, floors: Sequence[Threshold]) -> str:
-    group = ", ".join(keys)
-    return (f"SELECT * FROM {rows} SEMI JOIN (SELECT {group} FROM {rows} GROUP BY {group} "
-            f"HAVING {_holds(bound, floors)}) USING ({group})")
+    return groups_where(rows, keys, _holds(bound, floors))
 
 
 # ---------------------------------------------------------------- ordered steps
@@ -158,9 +158,7 @@ def _complete(rows: str, steps: int, keys: Sequence[str]) -> str:
     """Leave out groups that lack a step over all time."""
     if not keys:
         return rows
-    group = ", ".join(keys)
-    return (f"SELECT * FROM ({rows}) SEMI JOIN (SELECT {group} FROM ({rows}) GROUP BY {group} "
-            f"HAVING bit_or(1 << step) = {(1 << steps) - 1}) USING ({group})")
+    return once(rows, groups_where("chosen", keys, f"bit_or(1 << step) = {(1 << steps) - 1}"))
 
 
 def _chain(steps: int, keys: Sequence[str]) -> str:

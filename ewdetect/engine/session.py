@@ -79,7 +79,7 @@ def run_at_once(db: duckdb.DuckDBPyConnection, jobs: Sequence[Job], sessions: in
         finally:
             free.put(session)
 
-    with _opened(db, sessions) as opened, ThreadPoolExecutor(sessions) as pool:
+    with _divided(db, sessions), _opened(db, sessions) as opened, ThreadPoolExecutor(sessions) as pool:
         for session in opened:
             free.put(session)
         try:
@@ -88,6 +88,17 @@ def run_at_once(db: duckdb.DuckDBPyConnection, jobs: Sequence[Job], sessions: in
             for session in opened:
                 session.stop()
             raise
+
+
+@contextmanager
+def _divided(db: duckdb.DuckDBPyConnection, sessions: int) -> Iterator[None]:
+    """Every session works too, so that many of the threads are left for all to share."""
+    threads, = db.execute("SELECT CAST(current_setting('threads') AS INTEGER)").fetchone() or (sessions,)
+    db.execute(f"SET threads = {max(1, threads - sessions + 1)}")
+    try:
+        yield
+    finally:
+        db.execute(f"SET threads = {threads}")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -82,9 +82,14 @@ def run_at_once(db: duckdb.DuckDBPyConnection, jobs: Sequence[Job], sessions: in
     with _divided(db, sessions), _opened(db, sessions) as opened, ThreadPoolExecutor(sessions) as pool:
         for session in opened:
             free.put(session)
+        asked = [pool.submit(run, job) for job in jobs]
         try:
-            return list(pool.map(run, jobs))
+            ended, _ = wait(asked, return_when=FIRST_EXCEPTION)
+            for each in ended:
+                each.result()
+            return [each.result() for each in asked]
         except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
             for session in opened:
                 session.stop()
             raise

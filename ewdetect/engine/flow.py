@@ -33,8 +33,11 @@ def build_flows(db: duckdb.DuckDBPyConnection, kept: Mapping[str, Field], orient
     columns = [_column(f) for f in kept.values()]
     db.execute(f"""CREATE OR REPLACE TABLE {place}.stored AS
         SELECT {', '.join(columns)}
-        FROM (SELECT *, reply OR (NOT proved AND {_turned(orientation)}) AS turned FROM record WHERE damage IS NULL) r
-        JOIN address a ON r."source.ip" = a.spelling JOIN address b ON r."destination.ip" = b.spelling""")
+        FROM (SELECT *, {_either('"source.ip"', '"destination.ip"')} AS initiator,
+                     {_either('"destination.ip"', '"source.ip"')} AS responder
+              FROM (SELECT *, reply OR (NOT proved AND {_turned(orientation)}) AS turned FROM record
+                    WHERE damage IS NULL)) r
+        JOIN address a ON r.initiator = a.spelling JOIN address b ON r.responder = b.spelling""")
     db.execute(f'CREATE OR REPLACE VIEW memory.flow AS SELECT *, rowid AS "#row" FROM {place}.stored')
 
 
@@ -59,6 +62,9 @@ def _turned(orientation: Orientation) -> str:
             "AND \"network.transport\" IN ('tcp', 'udp'), false)")
 
 
+_OF_SIDE = {"source": "a", "destination": "b"}
+
+
 def _either(straight: str, turned: str) -> str:
     return f"CASE WHEN turned THEN {turned} ELSE {straight} END"
 
@@ -66,8 +72,9 @@ def _either(straight: str, turned: str) -> str:
 # A record without an id is known by what it says, so that evidence names the same flow in every run.
 _OWN_ID = "~"
 _ID = (
-    f'coalesce(r."event.id", \'{_OWN_ID}\' || left(md5(concat_ws(\' \', r."event.start", a.digits, r."source.port", '
-    'b.digits, r."destination.port", r."network.transport", r."source.bytes", r."destination.bytes")), 16))'
+    f'coalesce(r."event.id", \'{_OWN_ID}\' || left(md5(concat_ws(\' \', r."event.start", '
+    f'{_either("a.digits", "b.digits")}, r."source.port", {_either("b.digits", "a.digits")}, r."destination.port", '
+    'r."network.transport", r."source.bytes", r."destination.bytes")), 16))'
 )
 
 
@@ -78,10 +85,8 @@ def _record_column(field: Field) -> str:
         made = {"event.id": _ID, "network.transport": _TRANSPORT}.get(field.name, f"r.{here}")
         return f"{made} AS {here}"
     if attribute == "ip":
-        mine, other = ("a.id", "b.id") if side == "source" else ("b.id", "a.id")
-    else:
-        mine, other = f"r.{here}", f"r.{name(opposite(field.name))}"
-    return f"{_either(mine, other)} AS {here}"
+        return f"{_OF_SIDE[side]}.id AS {here}"
+    return f"{_either(f'r.{here}', f'r.{name(opposite(field.name))}')} AS {here}"
 
 
 # Zeek calls both ICMP versions icmp.
@@ -91,8 +96,7 @@ _TRANSPORT = ("CASE WHEN r.\"network.transport\" = 'icmp' AND NOT a.is_v4 THEN '
 
 def _context_column(field: Field) -> str:
     side, _, attribute = field.name.partition(".")
-    mine, other = ("a", "b") if side == "source" else ("b", "a")
-    return f"{_either(f'{mine}.{name(attribute)}', f'{other}.{name(attribute)}')} AS {name(field.name)}"
+    return f"{_OF_SIDE[side]}.{name(attribute)} AS {name(field.name)}"
 
 
 def _differs(attribute: str) -> str:
@@ -104,7 +108,7 @@ def _differs(attribute: str) -> str:
 # A group address belongs to nobody, so it is never inside.
 _IN_A, _IN_B = "(a.is_internal AND NOT a.is_group)", "(b.is_internal AND NOT b.is_group)"
 _SCOPES = (("internal", f"{_IN_A} AND {_IN_B}"), ("external", f"NOT {_IN_A} AND NOT {_IN_B}"),
-           ("inbound", f"{_IN_A} = turned"), ("outbound", "true"))
+           ("inbound", _IN_B), ("outbound", "true"))
 _FAMILIES = (("ipv4", "a.is_v4"), ("ipv6", "true"))
 _DERIVED = {
     "network.bytes": 'r."source.bytes" + r."destination.bytes"',

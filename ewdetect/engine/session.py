@@ -35,9 +35,10 @@ class Session:
 
     def run(self, job: Job) -> list[Bundle]:
         """What each alert of the rule holds, oldest first."""
-        for block in job.blocks:
+        *before, last = job.blocks
+        for block in before:
             self._make(block)
-        return bundles(self._db, job.stages[-1])
+        return bundles(self._db, job.stages[-1]) if self._make(last, unless_empty=True) else []
 
     def forget(self) -> None:
         """The flows are others now."""
@@ -51,16 +52,30 @@ class Session:
     def close(self) -> None:
         self._db.close()
 
-    def _make(self, block: Block) -> None:
-        """Run a block unless the same statements stand on the same inputs already."""
+    def _make(self, block: Block, unless_empty: bool = False) -> bool:
+        """Run a block unless the same statements stand on the same inputs already.
+
+        With `unless_empty` it is left undone, and the answer is False, where no row is there for it to look at: most
+        rules have none, and planning the rest takes longer than anything else they do.
+        """
         fingerprint = (block.statements, tuple(self._made.get(i) for i in block.inputs))
-        if self._made.get(block.stage) != fingerprint:
-            self._made.pop(block.stage, None)
-            for statement in block.statements:
-                if self._stopped:
-                    raise duckdb.InterruptException("stopped")
-                self._db.execute(statement)
-            self._made[block.stage] = fingerprint
+        if self._made.get(block.stage) == fingerprint:
+            return True
+        self._made.pop(block.stage, None)
+        first, *others = block.statements
+        if self._execute(first) == 0 and unless_empty:
+            return False
+        for statement in others:
+            self._execute(statement)
+        self._made[block.stage] = fingerprint
+        return True
+
+    def _execute(self, statement: str) -> int | None:
+        """How many rows a new table has."""
+        if self._stopped:
+            raise duckdb.InterruptException("stopped")
+        row = self._db.execute(statement).fetchone()
+        return row[0] if row else None
 
 
 def run_at_once(db: duckdb.DuckDBPyConnection, jobs: Sequence[Job], sessions: int,

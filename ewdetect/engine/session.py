@@ -103,11 +103,11 @@ def run_at_once(db: duckdb.DuckDBPyConnection, jobs: Sequence[Job], sessions: in
             for each in ended:
                 each.result()
             return [each.result() for each in asked]
-        except BaseException:
+        finally:
+            # Where one failed, or the user did not want to wait, the others end too.
             pool.shutdown(wait=False, cancel_futures=True)
             for session in opened:
                 session.stop()
-            raise
 
 
 @contextmanager

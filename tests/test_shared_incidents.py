@@ -87,7 +87,7 @@ def why_missing(alert: Alert, network: Seen, host: Seen) -> str:
 
 
 # Of each host's sensor, the alerts that it shares with the network's, and the reasons for those that it does not have.
-# Sysmon tells of connections that stand. The log's clock may put two connections at one instant, of which none is first.
+# Sysmon tells of connections that stand. The log may put two connections at one instant, of which none is first.
 MISSING = {"sysmon_3": (55, {"began before the log": 8, "nobody answered": 5}),
            "windows_5156": (59, {"began before the log": 7, "one instant for all": 2})}
 

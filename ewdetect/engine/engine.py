@@ -34,7 +34,7 @@ from ewdetect.resolve import ResolvedRule
 
 # Flows beyond this many are kept in a file: a million take some 100 MB as they are, and a tenth of it compressed.
 IN_MEMORY = 3_000_000
-# Rules that run at a time, each with all threads and all of the memory's limit in common with the others.
+# Rules that run at a time; threads and memory are shared between them.
 AT_ONCE = 2
 
 

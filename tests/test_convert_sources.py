@@ -11,7 +11,8 @@ from ewdetect.resolve import resolve_rule
 from tests.convert_world import DIALECTS, converted, fields, pack
 
 SOURCES = [source.name for source in load_sources()]
-MAPPED = ("fortinet_fortigate", "palo_alto", "sysmon_3")        # for Elastic and Splunk alike
+MAPPED = [*((name, dialect) for name in ("fortinet_fortigate", "palo_alto", "sysmon_3") for dialect in ("esql", "spl")),
+          ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -33,10 +34,17 @@ def test_every_rule_converts_or_says_why_not(name: str, dialect: str) -> None:
         assert any(c.startswith("Degraded: ") for c in query.caveats) is (covered.grade is Grade.DEGRADED)
 
 
-@pytest.mark.parametrize("dialect", ["esql", "spl"])
-@pytest.mark.parametrize("name", MAPPED)
+@pytest.mark.parametrize(("name", "dialect"), MAPPED)
 def test_a_mapped_source_converts_what_it_can_tell(name: str, dialect: str) -> None:
     assert "445" in converted(pack().rules["smb_fanout"], dialect, source_name=name).text
+
+
+def test_a_word_of_the_log_line_is_compared_as_elastic_keeps_it() -> None:
+    """Juniper's line says RT_FLOW_SESSION_DENY; the integration keeps that as the tag, and the reason apart."""
+    query = converted(pack().rules["deny_breadth"], "esql", source_name="juniper_srx").text
+    assert 'juniper.srx.tag LIKE "RT_FLOW_SESSION_DENY*"' in query
+    failed = converted(pack().rules["scan_hosts_failed"], "esql", source_name="juniper_srx").text
+    assert 'TO_LOWER(juniper.srx.reason) LIKE "tcp server rst*" AND destination.packets <= 1' in failed
 
 
 def test_what_a_source_does_not_tell_is_refused() -> None:

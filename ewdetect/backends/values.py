@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -71,7 +71,13 @@ class SourceValues(DetectionItemTransformation):
             if word not in can:
                 self.findings.note(f"`{self.source.name}` never tells the outcome `{word}`; "
                                    "that part of the condition is never true.")
-        return some(*(self._told(spec.cases, spec.otherwise, str(word)) for word in can))
+        cases = [self._stored(case) for case in spec.cases]
+        return some(*(self._told(cases, spec.otherwise, str(word)) for word in can))
+
+    def _stored(self, case: Case) -> Case:
+        """A case by the fields of the SIEM. Two that differ only in how a log spells a field are one there."""
+        return replace(case, terms=tuple(replace(term, path=field_of(term.path, self.source, self.vocabulary))
+                                         for term in case.terms))
 
     def _word(self, value: SigmaType) -> Any:
         try:
@@ -82,7 +88,8 @@ class SourceValues(DetectionItemTransformation):
     def _told(self, cases: Sequence[Case], otherwise: str | None, result: str) -> Node:
         """Where the first case that holds gives `result`, or no case holds and the rest has it."""
         rest = [every(*(negate(self._all(case.terms)) for case in widest(cases)))] if otherwise == result else []
-        found = [(case, exceptions(cases[:i], case)) for i, case in enumerate(cases) if case.result == result]
+        found = dict.fromkeys((case, tuple(exceptions(cases[:i], case)))
+                              for i, case in enumerate(cases) if case.result == result)
         kept = [(case, but) for case, but in found if () not in but and not any(
             implies(case, other) and not more for other, more in found if other is not case)]
         return some(*(every(self._all(case.terms), *(negate(self._all(terms)) for terms in but)) for case, but in kept),

@@ -76,8 +76,10 @@ class SourceValues(DetectionItemTransformation):
 
     def _stored(self, case: Case) -> Case:
         """A case by the fields of the SIEM. Two that differ only in how a log spells a field are one there."""
-        return replace(case, terms=tuple(replace(term, path=field_of(term.path, self.source, self.vocabulary))
-                                         for term in case.terms))
+        return replace(case, terms=tuple(map(self._named, case.terms)))
+
+    def _named(self, term: Term) -> Term:
+        return replace(term, path=field_of(term.path, self.source, self.vocabulary))
 
     def _word(self, value: SigmaType) -> Any:
         try:
@@ -99,7 +101,7 @@ class SourceValues(DetectionItemTransformation):
         return every(*(self._term(term) for term in terms))
 
     def _term(self, term: Term) -> Node:
-        name = field_of(term.path, self.source, self.vocabulary)
+        name = term.path
         match term.operator:
             case "bits" | "nobits":
                 return _bits(name, int(term.values[0]), term.operator == "bits")
@@ -133,7 +135,8 @@ class SourceValues(DetectionItemTransformation):
     def _guarded(self, asked: SigmaDetectionItem) -> Node:
         name = asked.field or ""
         spec = self.source.fields[name]
-        guards = (*map(self._term, spec.when), *(negate(self._term(term)) for term in spec.unless))
+        guards = (*(self._term(self._named(term)) for term in spec.when),
+                  *(negate(self._term(self._named(term))) for term in spec.unless))
         present = [value for value in asked.value if not _asks_for_nothing(value)]
         held = every(item(name, present), *guards)
         if len(present) == len(asked.value):

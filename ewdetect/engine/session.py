@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -94,7 +94,9 @@ def run_at_once(db: duckdb.DuckDBPyConnection, jobs: Sequence[Job], sessions: in
         finally:
             free.put(session)
 
-    with _divided(db, sessions), _opened(db, sessions) as opened, ThreadPoolExecutor(sessions) as pool:
+    with _divided(db, sessions), ExitStack() as stack:
+        opened = [stack.enter_context(closing(Session(db.cursor()))) for _ in range(sessions)]
+        pool = stack.enter_context(ThreadPoolExecutor(sessions))
         for session in opened:
             free.put(session)
         asked = [pool.submit(run, job) for job in jobs]
@@ -119,14 +121,3 @@ def _divided(db: duckdb.DuckDBPyConnection, sessions: int) -> Iterator[None]:
         yield
     finally:
         db.execute(f"SET threads = {threads}")
-
-
-@contextmanager
-def _opened(db: duckdb.DuckDBPyConnection, number: int) -> Iterator[list[Session]]:
-    """Sessions on connections of their own."""
-    opened = [Session(db.cursor()) for _ in range(number)]
-    try:
-        yield opened
-    finally:
-        for session in opened:
-            session.close()

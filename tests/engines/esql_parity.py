@@ -37,7 +37,8 @@ def reference(cases: Sequence[Flows], resolved: ResolvedRule) -> list[Hit]:
              for number, case in enumerate(cases) for flow in case]
     if not flows:
         return []
-    first = min(flow["event.start"] for flow in flows) - APART // 2
+    # From the cases' own times, not the shifted ones: the first case may be empty.
+    first = min(flow["event.start"] for case in cases for flow in case) - APART // 2
     with open_flows(flows, office(), source("flow"), fields(), load_orientation()) as engine:
         found = engine.alerts(resolved)
     hits = []

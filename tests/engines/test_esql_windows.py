@@ -120,6 +120,13 @@ def test_a_pivot_goes_on_to_another_host(node: Client, hops: list[list[tuple[flo
     agree(node, rows, *pivot(f"{T}s"))
 
 
+def test_a_history_without_flows_keeps_its_number() -> None:
+    rows = [{"at": at, "source": HOSTS[a], "destination": HOSTS[b], "port": 445, "bytes": 1}
+            for at, a, b in [(1.0, "A", "B"), (2.0, "B", "C")]]
+    found = reference([[], made(rows), [], made(rows)], resolved(*pivot(f"{T}s")))
+    assert [number for number, *_ in found] == [1, 3]
+
+
 @SETTINGS
 @given(histories=HISTORIES)
 def test_correlations_of_correlations(node: Client, histories: list[Any]) -> None:

@@ -102,7 +102,8 @@ class Engine:
             joined = merge(self._db, source, kept, self._orientation) if source.merge else 0
             place = self._place()
             build_flows(self._db, kept, self._orientation, place)
-            duplicates = drop_duplicates(self._db, place)
+            # Records of one connection that agree in everything were put together with its others.
+            duplicates = 0 if source.merge else drop_duplicates(self._db, place)
             self._addresses = Addresses(self._db)
             self._session.forget()
             report = report_of(self._db, source, kept, staged, duplicates, joined)

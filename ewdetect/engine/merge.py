@@ -29,9 +29,9 @@ def merge(db: duckdb.DuckDBPyConnection, source: Source, kept: Mapping[str, Fiel
     assert source.merge is not None
     # A length that no record tells is not made up from the clocks of two reporters.
     record = {f.name: f for f in kept.values() if f.origin == "record" and source.tells(f.name)}
-    db.execute(f"CREATE OR REPLACE TEMP TABLE link AS {_LINKS}")
-    db.execute(f"CREATE OR REPLACE TEMP TABLE connection AS {_connections(_microseconds(source.merge))}")
-    db.execute(f"CREATE OR REPLACE TEMP TABLE together AS {_together(_microseconds(source.merge))}")
+    db.execute(f"CREATE OR REPLACE TEMP TABLE link AS {_links(source.merge)}")
+    db.execute(f"CREATE OR REPLACE TEMP TABLE connection AS {_connections(source.merge)}")
+    db.execute(f"CREATE OR REPLACE TEMP TABLE together AS {_together(source.merge)}")
     before = _count(db)
     db.execute('DELETE FROM record WHERE rowid IN (SELECT "#row" FROM together)')
     db.execute(f"INSERT INTO record BY NAME {_merged(source.merge, _filled(db, record), orientation)}")
@@ -58,44 +58,54 @@ def _filled(db: duckdb.DuckDBPyConnection, record: Mapping[str, Field]) -> dict[
     return {f: field for f, field in record.items() if f in told or opposite(f) in told}
 
 
-def _microseconds(merge: Merge) -> int:
+def _gap(merge: Merge) -> int:
+    """In microseconds."""
     return seconds(merge.gap) * 1_000_000
 
 
-_KEY = ("#a", "#pa", "#b", "#pb", "#transport", "#by")
-_KEYS = ", ".join(map(name, _KEY))
 _PORTS = [f'coalesce("{side}.port", -1)' for side in ("source", "destination")]
 _AHEAD = f"(a.id < b.id OR (a.id = b.id AND {_PORTS[0]} <= {_PORTS[1]}))"
-
-# Whole records, the key of their connection, and whether they go from a to b (`ahead`).
-_LINKS = f"""SELECT r.rowid AS "#row", "event.start", {_AHEAD} AS ahead,
-           least(a.id, b.id) AS "#a", greatest(a.id, b.id) AS "#b",
-           CASE WHEN {_AHEAD} THEN {_PORTS[0]} ELSE {_PORTS[1]} END AS "#pa",
-           CASE WHEN {_AHEAD} THEN {_PORTS[1]} ELSE {_PORTS[0]} END AS "#pb",
-           "network.transport" AS "#transport", {BY} AS "#by"
-    FROM record r JOIN address a ON r."source.ip" = a.spelling JOIN address b ON r."destination.ip" = b.spelling
-    WHERE damage IS NULL"""
+_BASE = 65_537          # ports, and none
 
 
-def _connections(gap: int) -> str:
+def _key(merge: Merge) -> list[str]:
+    """The columns that records of one connection share. A pair is one number, which is compared faster than two."""
+    return [*map(name, ("#hosts", "#ports", "#transport")), *([BY] if merge.by else [])]
+
+
+def _links(merge: Merge) -> str:
+    """Whole records, the key of their connection, and whether they go from a to b (`ahead`)."""
+    a_port, b_port = (f"CASE WHEN {_AHEAD} THEN {here} ELSE {there} END + 1" for here, there in (_PORTS, _PORTS[::-1]))
+    columns = ['r.rowid AS "#row"', '"event.start"', f"{_AHEAD} AS ahead",
+               'CAST(least(a.id, b.id) AS BIGINT) << 32 | greatest(a.id, b.id) AS "#hosts"',
+               f'CAST({a_port} AS BIGINT) * {_BASE} + {b_port} AS "#ports"',
+               'coalesce("network.transport", \'\') AS "#transport"', *([BY] if merge.by else [])]
+    return (f'SELECT {", ".join(columns)} FROM record r JOIN address a ON r."source.ip" = a.spelling '
+            'JOIN address b ON r."destination.ip" = b.spelling WHERE damage IS NULL')
+
+
+def _connections(merge: Merge) -> str:
     """Keys of more than one record, numbered, and whether they last so long that they may be several sessions."""
-    return (f'SELECT *, row_number() OVER () AS "#connection" FROM (SELECT {_KEYS}, '
-            f'max("event.start") - min("event.start") > {gap} AS long FROM link GROUP BY ALL HAVING count(*) > 1)')
+    long = f'max("event.start") - min("event.start") > {_gap(merge)} AS long'
+    return (f'SELECT *, row_number() OVER () AS "#connection" FROM (SELECT {", ".join(_key(merge))}, {long} FROM link '
+            'GROUP BY ALL HAVING count(*) > 1)')
 
 
-def _together(gap: int) -> str:
+def _together(merge: Merge) -> str:
     """The records of these connections, and which session of the connection each belongs to.
 
     A session ends where nothing is heard for longer than the gap.
     """
     end = 'r."event.start" + CAST(coalesce(r."event.duration", 0) * 1000000 AS BIGINT)'
-    same = " AND ".join(f"l.{name(k)} IS NOT DISTINCT FROM c.{name(k)}" for k in _KEY)
-    rows = (f'SELECT r.*, {end} AS "#end", l."#row", ahead, "#connection", long, l."#pa", l."#pb" '
-            f'FROM link l JOIN connection c ON {same} JOIN record r ON r.rowid = l."#row"')
+    same = " AND ".join(f"l.{k} = c.{k}" for k in _key(merge))
+    rows = (f'SELECT r.*, {end} AS "#end", l."#row", ahead, "#connection", l."#ports" // {_BASE} - 1 AS "#pa", '
+            f'l."#ports" % {_BASE} - 1 AS "#pb" FROM link l JOIN connection c ON {same} '
+            'JOIN record r ON r.rowid = l."#row"')
     order = 'PARTITION BY "#connection" ORDER BY "event.start", "#end"'
     until = f'max("#end") OVER ({order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)'
-    fresh = f'SELECT *, CASE WHEN "event.start" > {until} + {gap} THEN 1 ELSE 0 END AS fresh FROM here WHERE long'
-    return (f'WITH here AS MATERIALIZED ({rows}) SELECT *, 0 AS "#session" FROM here WHERE NOT long UNION ALL '
+    fresh = (f'SELECT *, CASE WHEN "event.start" > {until} + {_gap(merge)} THEN 1 ELSE 0 END AS fresh '
+             f'FROM ({rows} WHERE long)')
+    return (f'SELECT *, 0 AS "#session" FROM ({rows} WHERE NOT long) UNION ALL '
             f'SELECT * EXCLUDE (fresh), sum(fresh) OVER ({order} ROWS UNBOUNDED PRECEDING) FROM ({fresh})')
 
 

@@ -63,7 +63,7 @@ def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[Flow
         case Container.DOCUMENT if source.unfold or not how.natural:
             return Relation(f"({_documents(source, paths, gz)})", {})
     if source.unfold:
-        reader = f"read_csv({paths}{gz}, {_LINES}, max_line_size = {_LONGEST_RECORD})"
+        reader = f"read_csv({paths}{gz}, {_LINES}, max_line_size = {_LONGEST_RECORD}, buffer_size = {_LONGEST_RECORD})"
         base = f"SELECT {_CLEAN} FROM {reader} WHERE {_TEXT}"
         return Relation(f"({unfolded(source, base)})", {})
     columns = column_types(source.raw_paths(), how.natural)

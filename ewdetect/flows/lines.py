@@ -133,11 +133,17 @@ def _taken(path: str, lines: Lines, columns: Columns | None) -> str:
 
 
 def _elements(wanted: Sequence[str], pairs: Pairs, base: str) -> str:
-    """The first `key=value` of every key, as a column `=key`. Finding all keys at once beats a search for each."""
+    """The first `key=value` of every key, as a column `=key`. Finding all keys at once beats a search for each.
+
+    `blank` says whether a value may have blanks around it, which is looked for once and not in each.
+    """
     equals = text(pairs.equals)
     length = len(pairs.equals) - 1
     keys = f"list_transform(parts, lambda x: left(x, strpos(x, {equals}) + {length}))"
-    parts = f"SELECT *, string_split(rest, {text(pairs.separator)}) AS parts FROM ({base})"
+    around = [f"contains(rest, {text(near)})" for near in (
+        f"{pairs.separator} ", f" {pairs.separator}", f"{pairs.equals} ")] + ["suffix(rest, ' ')"]
+    blank = "false" if pairs.separator == " " else " OR ".join(around)
+    parts = f"SELECT *, string_split(rest, {text(pairs.separator)}) AS parts, {blank} AS blank FROM ({base})"
     found = ", ".join(f"parts[list_position(keys, {text(p + pairs.equals)})] AS {_element(p)}"
                       for p in wanted)
     return f"SELECT * EXCLUDE (parts, keys), {found} FROM (SELECT *, {keys} AS keys FROM ({parts}))"
@@ -159,12 +165,13 @@ def _pair(key: str, pairs: Pairs) -> str:
     Only where a quoted value holds the separator is the line searched for it.
     """
     element, begin = _element(key), key + pairs.equals
-    value = _trimmed(f"substr({element}, {len(begin) + 1})", pairs.separator)
-    quoted = re.escape(pairs.separator + begin) + f'{_QUOTE}([^{_QUOTE}]*)'
-    return (f"nullif(CASE WHEN {element} IS NULL THEN NULL "
-            f"WHEN NOT starts_with({element}, {text(begin + _QUOTE)}) THEN {value} "
-            f"WHEN contains(substr({element}, {len(begin) + 2}), '{_QUOTE}') THEN split_part({element}, '{_QUOTE}', 2) "
-            f"ELSE regexp_extract(rest, {text(quoted)}, 1) END, '')")
+    opened, behind = text(begin + _QUOTE), len(begin) + 2
+    value = f"substr({element}, {len(begin) + 1})"
+    trimmed = value if pairs.separator == " " else f"CASE WHEN blank THEN trim({value}) ELSE {value} END"
+    searched = f"regexp_extract(rest, {text(f'{re.escape(pairs.separator + begin)}{_QUOTE}([^{_QUOTE}]*)')}, 1)"
+    inside = (f"CASE WHEN suffix({element}, '{_QUOTE}') AND {element} <> {opened} "
+              f"THEN substr({element}, {behind}, length({element}) - {behind}) ELSE {searched} END")
+    return f"nullif(CASE WHEN starts_with({element}, {opened}) THEN {inside} ELSE {trimmed} END, '')"
 
 
 def _line_fault(lines: Lines, columns: Columns | None) -> str:

@@ -29,8 +29,6 @@ from ewdetect.model import Field
 
 OUTCOME = "flow.outcome"
 TRANSPORT = "network.transport"
-# A condition that every flow meets: the opposite of an address that is none.
-ALWAYS = item("source.ip", [], negated=True)
 _COMPARE = {"gt": SigmaCompareExpression.CompareOperators.GT, "gte": SigmaCompareExpression.CompareOperators.GTE,
             "lt": SigmaCompareExpression.CompareOperators.LT, "lte": SigmaCompareExpression.CompareOperators.LTE}
 
@@ -77,7 +75,7 @@ class SourceValues(DetectionItemTransformation):
             if word not in can:
                 self.findings.note(self._never(str(word)))
         if len(told) == 1:
-            return ALWAYS
+            return item("source.ip", [], negated=True)      # the opposite of an address that is none: always true
         cases = [self._stored(case) for case in spec.cases]
         return some(*(self._told(cases, spec.otherwise, str(word)) for word in can))
 

@@ -18,8 +18,9 @@ from tests.convert_world import rule as asking
 from tests.convert_world import source as source_of
 
 SOURCES = [source.name for source in load_sources()]
-MAPPED = [*((name, dialect) for name in ("fortinet_fortigate", "palo_alto", "sysmon_3") for dialect in ("esql", "spl")),
-          ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
+MAPPED = [*((name, dialect) for name in ("fortinet_fortigate", "palo_alto", "sysmon_3", "windows_5156")
+            for dialect in ("esql", "spl")),
+          ("aws_vpc_flow", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -89,7 +90,8 @@ def test_an_outcome_that_the_records_taken_never_have_is_refused(narrowed: Any) 
 def test_a_single_outcome_is_no_condition(narrowed: Any) -> None:
     narrowed(outcomes=("established",))
     asked = {"destination.port": 445, "flow.outcome": "established"}
-    query = converted(asking(asked), "lucene", source_name="zeek_conn")
+    for dialect in ("spl", "lucene"):       # one conversion leaves nothing behind for the next
+        query = converted(asking(asked), dialect, source_name="zeek_conn")
     assert query.text == 'data_stream.dataset:"zeek.connection" AND destination.port:445'
     with pytest.raises(Rejected) as refused:
         converted(asking({"destination.port": 445}, "selection and not other", other={"flow.outcome": "established"}),
@@ -115,3 +117,30 @@ def test_a_mapping_adds_no_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(Rejected) as refused:
         load_vocabulary("ecs", "elastic", source_of("zeek_conn"))
     assert {p.code for p in refused.value.problems} == {"mapping/bad-outcome"}
+
+
+def test_the_answer_of_a_one_way_record_is_read_from_its_end() -> None:
+    """AWS's record of a SYN-ACK goes from the responder: sides change places, also those that the enrichment fills."""
+    asked = asking({"source.ip": "10.0.0.1", "destination.port": 22, "destination.role": "database",
+                    "network.scope": "outbound", "flow.outcome": "established"})
+    text = converted(asked, "lucene", source_name="aws_vpc_flow", context="enriched").text
+    assert text == (
+        'data_stream.dataset:"aws.vpcflow" AND aws.vpcflow.action:"ACCEPT" AND network.transport:"tcp" AND '
+        'aws.vpcflow.tcp_flags:("18" OR "19" OR "22" OR "23") AND network.direction:"egress" AND '
+        'destination.ip:"10.0.0.1/32" AND source.port:22 AND ew.source.role:"database" AND ew.network.scope:"inbound"')
+
+
+def test_what_the_answer_does_not_count_is_refused_with_the_reason() -> None:
+    for name in ("large_internal_transfer", "smb_write_burst"):     # a sum, and a condition
+        with pytest.raises(Rejected) as refused:
+            converted(pack().rules[name], "esql", source_name="aws_vpc_flow")
+        assert any("in its first interval" in p.message for p in refused.value.problems)
+
+
+def test_events_that_repeat_with_each_packet_are_left_out() -> None:
+    """Windows writes 5157 for each SYN that is sent again, so denials are refused there."""
+    with pytest.raises(Rejected) as refused:
+        converted(pack().rules["deny_breadth"], "spl", source_name="windows_5156")
+    assert "tell established and nothing else" in refused.value.problems[0].message
+    text = converted(pack().rules["smb_fanout"], "spl", source_name="windows_5156").text
+    assert 'EventCode=5156 AND Direction="%%14592" AND Protocol=6' in text

@@ -12,7 +12,7 @@ from tests.convert_world import DIALECTS, converted, fields, pack
 
 SOURCES = [source.name for source in load_sources()]
 MAPPED = [*((name, dialect) for name in ("fortinet_fortigate", "palo_alto", "sysmon_3") for dialect in ("esql", "spl")),
-          ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
+          ("cisco_ftd", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -45,6 +45,15 @@ def test_a_word_of_the_log_line_is_compared_as_elastic_keeps_it() -> None:
     assert 'juniper.srx.tag LIKE "RT_FLOW_SESSION_DENY*"' in query
     failed = converted(pack().rules["scan_hosts_failed"], "esql", source_name="juniper_srx").text
     assert 'TO_LOWER(juniper.srx.reason) LIKE "tcp server rst*" AND destination.packets <= 1' in failed
+
+
+def test_of_two_events_of_a_connection_one_counts() -> None:
+    """FTD logs what it blocks at its beginning only, and everything else at its end too; so a blocked start counts."""
+    query = converted(pack().rules["deny_breadth"], "esql", source_name="cisco_ftd").text
+    action = "cisco.ftd.security_event.access_control_rule_action"
+    assert (f'NOT COALESCE(event.code == "430002" AND ({action} IS NULL OR NOT TO_LOWER({action}) LIKE "block*"), false)'
+            in query)
+    assert f'TO_LOWER({action}) LIKE "block*" AND NOT COALESCE(' in query
 
 
 def test_what_a_source_does_not_tell_is_refused() -> None:

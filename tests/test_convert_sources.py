@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from ewdetect.backends.vocabulary import load_vocabulary
 from ewdetect.coverage import Grade, cover
 from ewdetect.load import load_sources
 from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
-from tests.convert_world import DIALECTS, converted, fields, pack
+from tests.convert_world import DIALECTS, anywhere, converted, fields, pack
+from tests.convert_world import rule as asking
+from tests.convert_world import source as source_of
 
 SOURCES = [source.name for source in load_sources()]
 MAPPED = [*((name, dialect) for name in ("fortinet_fortigate", "palo_alto", "sysmon_3") for dialect in ("esql", "spl")),
@@ -66,3 +73,54 @@ def test_one_way_records_are_refused() -> None:
     with pytest.raises(Rejected) as refused:
         converted(pack().rules["db_unapproved_role"], "lucene", source_name="netflow")
     assert "only ewdetect's reader joins" in refused.value.problems[0].message
+
+
+@pytest.fixture
+def narrowed(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes a mapping say that its records show only some outcomes, or some protocols."""
+    def narrow(**only: Any) -> None:
+        monkeypatch.setattr("ewdetect.backends.predicate.load_vocabulary",
+                            lambda *which: replace(load_vocabulary(*which), **only))
+    return narrow
+
+
+def test_an_outcome_that_the_records_taken_never_have_is_refused(narrowed: Any) -> None:
+    narrowed(outcomes=("established", "unknown"))
+    with pytest.raises(Rejected) as refused:
+        converted(asking({"flow.outcome": "failed"}), "esql", source_name="zeek_conn")
+    [problem] = refused.value.problems
+    assert anywhere(problem.message) == ("`probe`: `flow.outcome`: the records of `zeek_conn` that mappings/zeek_conn/"
+                                         "elastic.yml takes tell established, unknown and nothing else")
+    query = converted(asking({"flow.outcome": ["established", "failed"]}), "esql", source_name="zeek_conn")
+    assert "The records of `zeek_conn` that the query takes never tell the outcome `failed`" in query.caveats[0]
+
+
+def test_a_single_outcome_is_no_condition(narrowed: Any) -> None:
+    narrowed(outcomes=("established",))
+    asked = {"destination.port": 445, "flow.outcome": "established"}
+    query = converted(asking(asked), "lucene", source_name="zeek_conn")
+    assert query.text == 'data_stream.dataset:"zeek.connection" AND destination.port:445'
+    with pytest.raises(Rejected) as refused:
+        converted(asking({"destination.port": 445}, "selection and not other", other={"flow.outcome": "established"}),
+                  "lucene", source_name="zeek_conn")
+    assert {p.code for p in refused.value.problems} == {"convert/never-matches"}
+
+
+def test_a_protocol_that_the_records_taken_never_have(narrowed: Any) -> None:
+    narrowed(transports=("tcp",))
+    query = converted(asking({"network.transport": ["udp", "tcp"]}), "lucene", source_name="zeek_conn")
+    assert query.text.endswith('AND network.transport:"tcp"') and "never udp" in query.caveats[0]
+    with pytest.raises(Rejected) as refused:
+        converted(asking({"network.transport": "udp"}), "lucene", source_name="zeek_conn")
+    assert {p.code for p in refused.value.problems} == {"convert/never-matches"}
+
+
+def test_a_mapping_adds_no_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mappings" / "zeek_conn").mkdir(parents=True)
+    (tmp_path / "mappings" / "ecs.yml").write_text("name: x\ntransformations: []\n")
+    (tmp_path / "mappings" / "zeek_conn" / "elastic.yml").write_text(
+        "name: x\ntransformations: []\newdetect: {outcomes: [denied]}\n")
+    monkeypatch.setattr("ewdetect.backends.vocabulary.content_root", lambda: tmp_path)
+    with pytest.raises(Rejected) as refused:
+        load_vocabulary("ecs", "elastic", source_of("zeek_conn"))
+    assert {p.code for p in refused.value.problems} == {"mapping/bad-outcome"}

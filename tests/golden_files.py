@@ -72,7 +72,7 @@ def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
 
 
 # Of the other sources, enough to review their names: one rule, context written in.
-NAMED = ("cisco_ftd", "fortinet_fortigate", "juniper_srx", "packetbeat_flow", "palo_alto", "sysmon_3")
+NAMED = ("cisco_asa", "cisco_ftd", "fortinet_fortigate", "juniper_srx", "packetbeat_flow", "palo_alto", "sysmon_3")
 NAMED_RULE = "db_unapproved_role"
 
 

@@ -56,7 +56,7 @@ class SourceValues(DetectionItemTransformation):
         elif name == TRANSPORT and self._unseen(detection_item):
             made = self._seen(detection_item)
         elif name in self.vocabulary.values:
-            made = self._respelt(detection_item, detection_item.value)
+            made = self._respelt(name, detection_item.value)
         elif name in self.vocabulary.guarded:
             made = self._guarded(detection_item)
         else:
@@ -102,7 +102,7 @@ class SourceValues(DetectionItemTransformation):
             self.findings.note(f"The records of `{self.source.name}` that the query takes are never {word}; "
                                "that part of the condition is never true.")
         kept = [value for value in asked.value if self._word(value) in (None, *self.vocabulary.transports)]
-        return self._respelt(asked, kept)
+        return self._respelt(TRANSPORT, kept)
 
     def _stored(self, case: Case) -> Case:
         """A case by the fields of the SIEM. Two that differ only in how a log spells a field are one there."""
@@ -149,11 +149,12 @@ class SourceValues(DetectionItemTransformation):
             case "not":
                 return every(item(name, [SigmaExists(True)]), item(name, map(constant, term.values), negated=True))
             case "":
-                return item(name, map(constant, term.values))
+                # Canonical values were respelt before; what has no field of its own is a word of the reader's.
+                words = map(constant, term.values)
+                return item(name, words) if name in self.source.fields else self._respelt(name, words)
         return item(name, [SigmaCompareExpression(SigmaNumber(v), _COMPARE[term.operator]) for v in term.values])
 
-    def _respelt(self, asked: SigmaDetectionItem, values: Iterable[SigmaType]) -> Node:
-        name = asked.field or ""
+    def _respelt(self, name: str, values: Iterable[SigmaType]) -> Node:
         spellings = self.vocabulary.values.get(name, {})
         parts: list[Node] = []
         for value in values:

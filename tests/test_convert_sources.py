@@ -69,7 +69,7 @@ def test_of_an_asa_only_what_says_who_began_counts(dialect: str, denied: str) ->
     assert f"AND {denied} AND NOT" in converted(pack().rules["deny_breadth"], dialect, source_name="cisco_asa").text
     touched = converted(pack().rules["decoy_touch"], dialect, source_name="cisco_asa").text
     assert "302013" in touched and "302014" not in touched
-    for name in ("smb_fanout", "auth_brute_short"):
+    for name in ("smb_fanout", "long_session"):
         with pytest.raises(Rejected) as refused:
             converted(pack().rules[name], dialect, source_name="cisco_asa")
         assert {p.code for p in refused.value.problems} == {"convert/unsupported"}

@@ -18,8 +18,8 @@ from tests.convert_world import rule as asking
 from tests.convert_world import source as source_of
 
 SOURCES = [source.name for source in load_sources()]
-MAPPED = [*((name, dialect) for name in ("fortinet_fortigate", "palo_alto", "sysmon_3") for dialect in ("esql", "spl")),
-          ("cisco_ftd", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
+MAPPED = [*((name, dialect) for name in ("cisco_ftd", "fortinet_fortigate", "palo_alto", "sysmon_3")
+            for dialect in ("esql", "spl")), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -61,6 +61,9 @@ def test_of_two_events_of_a_connection_one_counts() -> None:
     start = f'event.code == "430002" AND ({action} IS NULL OR NOT TO_LOWER({action}) LIKE "block*")'
     assert f"NOT COALESCE({start}, false)" in query
     assert f'TO_LOWER({action}) LIKE "block*" AND NOT COALESCE(' in query
+    splunk = converted(pack().rules["smb_fanout"], "spl", source_name="cisco_ftd").text
+    assert splunk.startswith('search NOT (NOT ConnectionDuration=* AND NOT AC_RuleAction="block*") AND ')
+    assert 'ResponderPackets>0 AND NOT AC_RuleAction="block*" AND ConnectionDuration=*' in splunk
 
 
 @pytest.mark.parametrize(("dialect", "denied"), [("esql", 'event.outcome == "failure"'), ("spl", 'action="blocked"')])

@@ -158,7 +158,7 @@ class SourceValues(DetectionItemTransformation):
         spellings = self.vocabulary.values.get(name, {})
         parts: list[Node] = []
         for value in values:
-            conditions = spellings.get(self._word(value))
+            conditions = spellings.get(str(self._word(value)))
             parts.append(item(name, [value]) if conditions is None else every(*(
                 address_family([v]) if key == "network.type" else item(key, [constant(v)])
                 for key, v in conditions.items())))

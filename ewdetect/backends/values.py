@@ -149,9 +149,10 @@ class SourceValues(DetectionItemTransformation):
             case "not":
                 return every(item(name, [SigmaExists(True)]), item(name, map(constant, term.values), negated=True))
             case "":
-                # Canonical values were respelt before; what has no field of its own is a word of the reader's.
+                # The values of a canonical field are meant as the sensor writes them; a raw path has no field at all.
                 words = map(constant, term.values)
-                return item(name, words) if name in self.source.fields else self._respelt(name, words)
+                respelt = name in self.vocabulary.values and name not in self.source.fields
+                return self._respelt(name, words) if respelt else item(name, words)
         return item(name, [SigmaCompareExpression(SigmaNumber(v), _COMPARE[term.operator]) for v in term.values])
 
     def _respelt(self, name: str, values: Iterable[SigmaType]) -> Node:

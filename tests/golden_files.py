@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ewdetect.docs.queries import one_command_a_line
+from ewdetect.load import load_sources
 from ewdetect.model import Kind, Rule
 from ewdetect.problems import Rejected
 from tests.convert_world import DIALECTS, ROOT, converted, golden_forms, pack, refusal, sayable
@@ -71,18 +72,18 @@ def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
     return "\n".join([one_command_a_line(query.text), "", *query.caveats]) + "\n"
 
 
-# Of the other sources, enough to review their names: one rule, context written in.
-NAMED = ("aws_vpc_flow", "fortinet_fortigate", "juniper_srx", "packetbeat_flow", "palo_alto", "sysmon_3",
-         "windows_5156")
-NAMED_RULE = "db_unapproved_role"
+# Of the other sources, enough to review their names: two rules, context written in.
+NAMED = tuple(s.name for s in load_sources() if s.name not in ("flow", "suricata_eve", "zeek_conn"))
+NAMED_RULES = ("db_unapproved_role", "decoy_touch")
 
 
 def golden_names() -> Iterator[tuple[Path, str]]:
     for dialect, siem in DIALECTS.items():
         for source in NAMED:
             if (ROOT / "mappings" / source / f"{siem}.yml").is_file():
-                path = GOLDEN / FOLDERS[dialect] / source / "inline" / f"{NAMED_RULE}.txt"
-                yield path, _query(pack().rules[NAMED_RULE], dialect, source, "inline")
+                for rule in NAMED_RULES:
+                    path = GOLDEN / FOLDERS[dialect] / source / "inline" / f"{rule}.txt"
+                    yield path, _query(pack().rules[rule], dialect, source, "inline")
 
 
 def write() -> None:

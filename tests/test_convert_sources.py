@@ -18,7 +18,7 @@ from tests.convert_world import rule as asking
 from tests.convert_world import source as source_of
 
 SOURCES = [source.name for source in load_sources()]
-MAPPED = [*((name, dialect) for name in ("fortinet_fortigate", "palo_alto", "sysmon_3", "windows_5156")
+MAPPED = [*((name, dialect) for name in ("cisco_ftd", "fortinet_fortigate", "palo_alto", "sysmon_3", "windows_5156")
             for dialect in ("esql", "spl")),
           ("aws_vpc_flow", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
 
@@ -53,6 +53,38 @@ def test_a_word_of_the_log_line_is_compared_as_elastic_keeps_it() -> None:
     assert 'juniper.srx.tag LIKE "RT_FLOW_SESSION_DENY*"' in query
     failed = converted(pack().rules["scan_hosts_failed"], "esql", source_name="juniper_srx").text
     assert 'TO_LOWER(juniper.srx.reason) LIKE "tcp server rst*" AND destination.packets <= 1' in failed
+
+
+def test_of_two_events_of_a_connection_one_counts() -> None:
+    """FTD logs what it blocks at its beginning only, and everything else at its end too; so a blocked start counts."""
+    query = converted(pack().rules["deny_breadth"], "esql", source_name="cisco_ftd").text
+    action = "cisco.ftd.security_event.access_control_rule_action"
+    start = f'event.code == "430002" AND ({action} IS NULL OR NOT TO_LOWER({action}) LIKE "block*")'
+    assert f"NOT COALESCE({start}, false)" in query
+    assert f'TO_LOWER({action}) LIKE "block*" AND NOT COALESCE(' in query
+    splunk = converted(pack().rules["smb_fanout"], "spl", source_name="cisco_ftd").text
+    assert splunk.startswith('search NOT (NOT ConnectionDuration=* AND NOT AC_RuleAction="block*") AND ')
+    assert 'ResponderPackets>0 AND NOT AC_RuleAction="block*" AND ConnectionDuration=*' in splunk
+
+
+@pytest.mark.parametrize(("dialect", "denied"), [("esql", 'event.outcome == "failure"'), ("spl", 'action="blocked"')])
+def test_of_an_asa_only_what_says_who_began_counts(dialect: str, denied: str) -> None:
+    """The message of a connection's end has its outcome, and addresses by the side of the firewall."""
+    assert f"AND {denied} AND NOT" in converted(pack().rules["deny_breadth"], dialect, source_name="cisco_asa").text
+    touched = converted(pack().rules["decoy_touch"], dialect, source_name="cisco_asa").text
+    assert "302013" in touched and "302014" not in touched
+    for name in ("smb_fanout", "long_session"):
+        with pytest.raises(Rejected) as refused:
+            converted(pack().rules[name], dialect, source_name="cisco_asa")
+        assert {p.code for p in refused.value.problems} == {"convert/unsupported"}
+
+
+def test_a_word_of_the_reader_becomes_the_conditions_that_the_mapping_names() -> None:
+    """`kind` of Cisco ASA is no field anywhere: the reader tells it from the message."""
+    asked = converted(asking({"flow.outcome": "denied"}), "lucene", source_name="cisco_asa").text
+    assert asked.endswith('AND event.outcome:"failure"')
+    unknown = converted(asking({"flow.outcome": "unknown"}), "lucene", source_name="cisco_asa").text
+    assert 'NOT event.outcome:"failure"' in unknown and 'event.action:"flow-expiration"' in unknown
 
 
 def test_what_a_source_does_not_tell_is_refused() -> None:

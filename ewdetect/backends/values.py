@@ -54,7 +54,7 @@ class SourceValues(DetectionItemTransformation):
         elif name == TRANSPORT and self._unseen(detection_item):
             made = self._seen(detection_item)
         elif name in self.vocabulary.values:
-            made = self._respelt(detection_item, detection_item.value)
+            made = self._respelt(name, detection_item.value)
         elif name in self.vocabulary.guarded:
             made = self._guarded(detection_item)
         else:
@@ -100,7 +100,7 @@ class SourceValues(DetectionItemTransformation):
             self.findings.note(f"The records of `{self.source.name}` that the query takes are never {word}; "
                                "that part of the condition is never true.")
         kept = [value for value in asked.value if self._word(value) in (None, *self.vocabulary.transports)]
-        return self._respelt(asked, kept)
+        return self._respelt(TRANSPORT, kept)
 
     def _stored(self, case: Case) -> Case:
         """A case by the fields of the SIEM. Two that differ only in how a log spells a field are one there."""
@@ -147,15 +147,17 @@ class SourceValues(DetectionItemTransformation):
             case "not":
                 return every(item(name, [SigmaExists(True)]), item(name, map(constant, term.values), negated=True))
             case "":
-                return item(name, map(constant, term.values))
+                # The values of a canonical field are meant as the sensor writes them; a raw path has no field at all.
+                words = map(constant, term.values)
+                respelt = name in self.vocabulary.values and name not in self.source.fields
+                return self._respelt(name, words) if respelt else item(name, words)
         return item(name, [SigmaCompareExpression(SigmaNumber(v), _COMPARE[term.operator]) for v in term.values])
 
-    def _respelt(self, asked: SigmaDetectionItem, values: Iterable[SigmaType]) -> Node:
-        name = asked.field or ""
+    def _respelt(self, name: str, values: Iterable[SigmaType]) -> Node:
         spellings = self.vocabulary.values.get(name, {})
         parts: list[Node] = []
         for value in values:
-            conditions = spellings.get(self._word(value))
+            conditions = spellings.get(str(self._word(value)))
             parts.append(item(name, [value]) if conditions is None else every(*(
                 address_family([v]) if key == "network.type" else item(key, [constant(v)])
                 for key, v in conditions.items())))

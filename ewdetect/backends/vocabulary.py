@@ -28,10 +28,10 @@ class Vocabulary:
 
     `letters` says how the SIEM stores a field's text: lower, upper or mixed, which is what counts where nothing is
     said; its keys, and those of `raw`, may be the SIEM's own fields. `raw` maps raw paths of source.yml to fields,
-    `values` a field and value to other conditions. `guarded` are fields that need their `when` and `unless` of
-    source.yml, because the SIEM has them unprocessed. `sides` are templates of the enriched context's names.
-    `sums` are fields that only a sum of others gives, missing where one of them is. `content` is what a whole rule
-    says of the source: the types of its fields, its name, what fills it. `cannot` says of a field why the
+    `values` a field and value, or a raw path and value, to other conditions. `guarded` are fields that need their
+    `when` and `unless` of source.yml, because the SIEM has them unprocessed. `sides` are templates of the enriched
+    context's names. `sums` are fields that only a sum of others gives, missing where one of them is. `content` is what
+    a whole rule says of the source: the types of its fields, its name, what fills it. `cannot` says of a field why the
     SIEM has none for it. Splunk alone has `start` (the field that holds the time of a flow, and its strptime format;
     empty where `_time` is that time), `columns` (the names of an alert's columns), `lookup` (the context's table) and
     `model` (a data model and how it marks what is missing). `once` says that the conditions pick one record of each
@@ -66,7 +66,8 @@ class Vocabulary:
 
     def names(self, fields: Mapping[str, Field], enriched: bool) -> Mapping[str, str]:
         """Canonical name → the SIEM's, with the context's names where the SIEM fills them."""
-        own = {target: target for target in self.raw.values() if target not in self.fields}
+        asked = (key for words in self.values.values() for conditions in words.values() for key in conditions)
+        own = {name: name for name in (*self.raw.values(), *asked) if name not in (*self.fields, "network.type")}
         if not enriched:
             return {**self.fields, **own}
         context = {f.name: self.sides[side].format(attribute=attribute) for f in fields.values()

@@ -72,16 +72,18 @@ def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
 
 
 # Of the other sources, enough to review their names: one rule, context written in.
-NAMED = ("fortinet_fortigate", "juniper_srx", "packetbeat_flow", "palo_alto", "sysmon_3")
+NAMED = ("fortinet_fortigate", "juniper_srx", "packetbeat_flow", "palo_alto", "pfsense", "sysmon_3")
 NAMED_RULE = "db_unapproved_role"
+NAMED_OTHERWISE = {"pfsense": "constrained_device_admin"}      # what never tells that a connection was established
 
 
 def golden_names() -> Iterator[tuple[Path, str]]:
     for dialect, siem in DIALECTS.items():
         for source in NAMED:
             if (ROOT / "mappings" / source / f"{siem}.yml").is_file():
-                path = GOLDEN / FOLDERS[dialect] / source / "inline" / f"{NAMED_RULE}.txt"
-                yield path, _query(pack().rules[NAMED_RULE], dialect, source, "inline")
+                rule = NAMED_OTHERWISE.get(source, NAMED_RULE)
+                path = GOLDEN / FOLDERS[dialect] / source / "inline" / f"{rule}.txt"
+                yield path, _query(pack().rules[rule], dialect, source, "inline")
 
 
 def write() -> None:

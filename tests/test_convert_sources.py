@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from ewdetect.backends.repeats import refuse_counts
 from ewdetect.coverage import Grade, cover
 from ewdetect.load import load_sources
 from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
-from tests.convert_world import DIALECTS, converted, fields, pack
+from tests.convert_world import DIALECTS, bare, converted, fields, pack, source
 
 SOURCES = [source.name for source in load_sources()]
 MAPPED = [*((name, dialect) for name in ("fortinet_fortigate", "palo_alto", "sysmon_3") for dialect in ("esql", "spl")),
           ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
+
+# Packet filters: a record for each packet that a rule logged, and no answers.
+PACKETS = [("pfsense", "esql"), ("pfsense", "spl")]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -37,6 +43,38 @@ def test_every_rule_converts_or_says_why_not(name: str, dialect: str) -> None:
 @pytest.mark.parametrize(("name", "dialect"), MAPPED)
 def test_a_mapped_source_converts_what_it_can_tell(name: str, dialect: str) -> None:
     assert "445" in converted(pack().rules["smb_fanout"], dialect, source_name=name).text
+
+
+@pytest.mark.parametrize(("name", "dialect"), PACKETS)
+def test_a_repeated_packet_changes_no_count_of_different_values(name: str, dialect: str) -> None:
+    for rule in ("deny_breadth", "scan_icmp_sweep", "scan_ports"):
+        query = converted(pack().rules[rule], dialect, source_name=name)
+        assert any("an attempt that is repeated may alert again" in caveat for caveat in query.caveats)
+    with pytest.raises(Rejected) as refused:
+        converted(pack().rules["log_path_broken"], dialect, source_name=name)
+    assert [p.code for p in refused.value.problems] == ["convert/several-records"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_pfsense_keeps_first_packets_and_its_words_for_icmp(dialect: str) -> None:
+    """The default rule also logs answers whose state is gone: `A`, `FA`, `RA` and their like."""
+    echo = replace(bare(pack().rules["scan_icmp_sweep_echo"]), name="echo")
+    text = converted(echo, dialect, source_name="pfsense").text
+    assert "NOT" in text and "*A*" in text
+    assert "request" in text and "ipv6-icmp" in text and "icmpv6" in text
+
+
+@pytest.mark.parametrize("name", ["decoy_touch", "deny_breadth", "new_admin_pair", "smb_then_exec"])
+def test_what_asks_whether_there_is_a_flow_takes_repeats(name: str) -> None:
+    refuse_counts(resolve_rule(pack().rules[name], pack()), source("pfsense"))
+
+
+@pytest.mark.parametrize("name", ["log_path_broken", "large_internal_transfer", "pivot_chain", "internal_beacon",
+                                  "flow_silence"])
+def test_what_counts_or_orders_flows_takes_no_repeats(name: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        refuse_counts(resolve_rule(pack().rules[name], pack()), source("pfsense"))
+    assert {p.code for p in refused.value.problems} == {"convert/several-records"}
 
 
 def test_a_word_of_the_log_line_is_compared_as_elastic_keeps_it() -> None:

@@ -28,6 +28,7 @@ from ewdetect.backends.base import Query, reason, refuse_correlation
 from ewdetect.backends.context import EnrichedContext, InlineContext
 from ewdetect.backends.findings import Findings
 from ewdetect.backends.printing import ExplicitPrinter
+from ewdetect.backends.repeats import refuse_counts
 from ewdetect.backends.sigma import hydrate
 from ewdetect.backends.tree import clauses, simplified
 from ewdetect.backends.values import SourceValues, TypedValues
@@ -109,6 +110,8 @@ def setting_of(resolved: ResolvedRule, context: str, target: Target) -> Setting:
     """The setting of one conversion. Raises Rejected."""
     source = _source(resolved)
     vocabulary = load_vocabulary(target.shared, target.siem, source)
+    if vocabulary.repeats:
+        refuse_counts(resolved, source)
     fields = load_fields()
     names = vocabulary.names(fields, context == "enriched")
     return Setting(target, source, context, vocabulary, fields, names, vocabulary.stored(fields, names))

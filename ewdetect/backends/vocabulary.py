@@ -28,14 +28,15 @@ class Vocabulary:
 
     `letters` says how the SIEM stores a field's text: lower, upper or mixed, which is what counts where nothing is
     said; its keys, and those of `raw`, may be the SIEM's own fields. `raw` maps raw paths of source.yml to fields,
-    `values` a field and value to other conditions. `guarded` are fields that need their `when` and `unless` of
-    source.yml, because the SIEM has them unprocessed. `sides` are templates of the enriched context's names.
-    `sums` are fields that only a sum of others gives, missing where one of them is. `content` is what a whole rule
-    says of the source: the types of its fields, its name, what fills it. `cannot` says of a field why the
-    SIEM has none for it. Splunk alone has `start` (the field that holds the time of a flow, and its strptime format;
-    empty where `_time` is that time), `columns` (the names of an alert's columns), `lookup` (the context's table) and
-    `model` (a data model and how it marks what is missing). `once` says that the conditions pick one record of each
-    connection, where the sensor writes several.
+    `values` a field and value to other conditions, each with a value or a list of them. `guarded` are fields that need
+    their `when` and `unless` of source.yml, because the SIEM has them unprocessed. `sides` are templates of the
+    enriched context's names. `sums` are fields that only a sum of others gives, missing where one of them is. `content`
+    is what a whole rule says of the source: the types of its fields, its name, what fills it. `cannot` says of a field
+    why the SIEM has none for it. Splunk alone has `start` (the field that holds the time of a flow, and its strptime
+    format; empty where `_time` is that time), `columns` (the names of an alert's columns), `lookup` (the context's
+    table) and `model` (a data model and how it marks what is missing). `once` says that the conditions pick one record
+    of each connection, where the sensor writes several; `repeats` that they pick those of its first packet, of which
+    each repetition has one: then what counts records is refused.
     """
 
     path: str
@@ -59,6 +60,7 @@ class Vocabulary:
     lookup: Mapping[str, str]
     model: Mapping[str, Any]
     once: bool = False
+    repeats: bool = False
 
     def names(self, fields: Mapping[str, Field], enriched: bool) -> Mapping[str, str]:
         """Canonical name → the SIEM's, with the context's names where the SIEM fills them."""
@@ -100,7 +102,7 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
         raise Rejected([Problem("convert/no-mapping", f"nothing says how {siem} holds the flows of `{source.name}`"
                                 + (_SEVERAL if source.merge else ""), Location(str(path)), _mend(path, source))])
     vocabulary = _vocabulary(*(_read(file, changed(file)) for file in (root / f"{shared}.yml", path)))
-    if source.merge and not vocabulary.once:
+    if source.merge and not (vocabulary.once or vocabulary.repeats):
         raise Rejected([Problem("convert/several-records", f"`{source.name}` in {siem}{_SEVERAL}", Location(str(path)),
                                 _mend(path, source))])
     return vocabulary
@@ -108,6 +110,9 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
 
 _SEVERAL = (": it writes several records of one connection, which only ewdetect's reader joins; a query would count "
             "them apart, and take answers for connections")
+
+_REPEATED = ("Each packet that a logging rule matched is a record, so an attempt that is repeated may alert again, and "
+             "counts at the time of each repetition; ewdetect joins those within its `merge` into one flow.")
 
 
 def _mend(path: Path, source: Source) -> str:
@@ -139,6 +144,7 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
     """Both files together; for one name, the source's own file counts."""
     steps = [step for document in (shared, own) for step in document.data.get("transformations") or []]
     ours = [document.data.get("ewdetect") or {} for document in (shared, own)]
+    repeats = bool(ours[1].get("repeats"))
 
     def merged(key: str) -> dict[str, Any]:
         return {**(ours[0].get(key) or {}), **(ours[1].get(key) or {})}
@@ -153,11 +159,11 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
         sides=merged("sides"), enriched=merged("enriched"), letters=merged("letters"), scale=merged("scale"),
         raw=merged("raw"), values=merged("values"), guarded=frozenset(listed("guarded")),
         sums={name: tuple(parts) for name, parts in merged("sums").items()}, keep=listed("keep"),
-        limits=merged("limits"), caveats=listed("caveats"),
+        limits=merged("limits"), caveats=(*listed("caveats"), *([_REPEATED] if repeats else [])),
         content={**merged("content"), "types": {**_types(ours[0]), **_types(ours[1])}}, start=start_of(own),
         cannot={name: why for name, why in merged("cannot").items() if name not in fields},
         columns=merged("columns"), lookup=merged("lookup"), model=merged("model"),
-        once=bool((own.data.get("ewdetect") or {}).get("once")))
+        once=bool(ours[1].get("once")), repeats=repeats)
 
 
 def _types(ours: Mapping[str, Any]) -> Mapping[str, str]:

@@ -72,7 +72,7 @@ def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
 
 
 # Of the other sources, enough to review their names: one rule, context written in.
-NAMED = ("fortinet_fortigate", "juniper_srx", "packetbeat_flow", "palo_alto", "pfsense", "sysmon_3")
+NAMED = ("corelight", "fortinet_fortigate", "juniper_srx", "packetbeat_flow", "palo_alto", "pfsense", "sysmon_3")
 NAMED_RULE = "db_unapproved_role"
 NAMED_OTHERWISE = {"pfsense": "constrained_device_admin"}      # what never tells that a connection was established
 

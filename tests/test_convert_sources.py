@@ -14,7 +14,8 @@ from ewdetect.resolve import resolve_rule
 from tests.convert_world import DIALECTS, bare, converted, fields, pack, source
 
 SOURCES = [source.name for source in load_sources()]
-MAPPED = [*((name, dialect) for name in ("fortinet_fortigate", "palo_alto", "sysmon_3") for dialect in ("esql", "spl")),
+MAPPED = [*((name, dialect) for name in ("corelight", "fortinet_fortigate", "palo_alto", "sysmon_3")
+            for dialect in ("esql", "spl")),
           ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
 
 # Packet filters: a record for each packet that a rule logged, and no answers.
@@ -83,6 +84,13 @@ def test_a_word_of_the_log_line_is_compared_as_elastic_keeps_it() -> None:
     assert 'juniper.srx.tag LIKE "RT_FLOW_SESSION_DENY*"' in query
     failed = converted(pack().rules["scan_hosts_failed"], "esql", source_name="juniper_srx").text
     assert 'TO_LOWER(juniper.srx.reason) LIKE "tcp server rst*" AND destination.packets <= 1' in failed
+
+
+def test_corelight_counts_the_bytes_on_the_wire_and_each_connection_once() -> None:
+    """In Elastic source.bytes is payload, and conn_long and conn_red are in the same data stream."""
+    query = converted(pack().rules["large_internal_transfer"], "esql", source_name="corelight").text
+    assert "source.ip_bytes" in query or "network.ip_bytes" in query
+    assert 'labels.corelight.event_sub_type == "conn"' in query and "source.bytes" not in query
 
 
 def test_what_a_source_does_not_tell_is_refused() -> None:

@@ -72,9 +72,11 @@ def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
 
 
 # Of the other sources, enough to review their names: one rule, context written in.
-NAMED = ("corelight", "fortinet_fortigate", "juniper_srx", "packetbeat_flow", "palo_alto", "pfsense", "sysmon_3")
+NAMED = ("corelight", "fortinet_fortigate", "iptables", "juniper_srx", "packetbeat_flow", "palo_alto", "pfsense",
+         "sysmon_3")
 NAMED_RULE = "db_unapproved_role"
-NAMED_OTHERWISE = {"pfsense": "constrained_device_admin"}      # what never tells that a connection was established
+# Of sources that never tell that a connection was established, another rule.
+NAMED_OTHERWISE = {"iptables": "constrained_device_admin", "pfsense": "constrained_device_admin"}
 
 
 def golden_names() -> Iterator[tuple[Path, str]]:

@@ -11,7 +11,7 @@ from ewdetect.coverage import Grade, cover
 from ewdetect.load import load_sources
 from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
-from tests.convert_world import DIALECTS, bare, converted, fields, pack, source
+from tests.convert_world import DIALECTS, bare, converted, fields, pack, rule, source
 
 SOURCES = [source.name for source in load_sources()]
 MAPPED = [*((name, dialect) for name in ("corelight", "fortinet_fortigate", "palo_alto", "sysmon_3")
@@ -19,17 +19,17 @@ MAPPED = [*((name, dialect) for name in ("corelight", "fortinet_fortigate", "pal
           ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
 
 # Packet filters: a record for each packet that a rule logged, and no answers.
-PACKETS = [("pfsense", "esql"), ("pfsense", "spl")]
+PACKETS = [(name, dialect) for name in ("iptables", "pfsense") for dialect in ("esql", "spl")]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_rule_converts_or_says_why_not(name: str, dialect: str) -> None:
-    source = next(s for s in load_sources() if s.name == name)
-    for rule in pack().alerting():
-        covered = cover(resolve_rule(rule, pack()), source, fields())
+    told = next(s for s in load_sources() if s.name == name)
+    for asked in pack().alerting():
+        covered = cover(resolve_rule(asked, pack()), told, fields())
         try:
-            query = converted(rule, dialect, source_name=name)
+            query = converted(asked, dialect, source_name=name)
         except Rejected as rejected:
             refusals = [(p.code, p.message, p.fix) for p in rejected.problems]
         else:
@@ -48,8 +48,8 @@ def test_a_mapped_source_converts_what_it_can_tell(name: str, dialect: str) -> N
 
 @pytest.mark.parametrize(("name", "dialect"), PACKETS)
 def test_a_repeated_packet_changes_no_count_of_different_values(name: str, dialect: str) -> None:
-    for rule in ("deny_breadth", "scan_icmp_sweep", "scan_ports"):
-        query = converted(pack().rules[rule], dialect, source_name=name)
+    for found in ("deny_breadth", "scan_icmp_sweep", "scan_ports"):
+        query = converted(pack().rules[found], dialect, source_name=name)
         assert any("an attempt that is repeated may alert again" in caveat for caveat in query.caveats)
     with pytest.raises(Rejected) as refused:
         converted(pack().rules["log_path_broken"], dialect, source_name=name)
@@ -63,6 +63,25 @@ def test_pfsense_keeps_first_packets_and_its_words_for_icmp(dialect: str) -> Non
     text = converted(echo, dialect, source_name="pfsense").text
     assert "NOT" in text and "*A*" in text
     assert "request" in text and "ipv6-icmp" in text and "icmpv6" in text
+
+
+def test_a_part_of_a_line_is_found_by_esql_and_not_by_lucene() -> None:
+    """What became of the packet stands in its prefix, which Elastic keeps as a text: Lucene knows its words alone."""
+    denied = rule({"flow.outcome": "denied"})
+    assert 'TO_LOWER(message) LIKE "*-d]*"' in converted(denied, "esql", source_name="iptables").text
+    assert "log_prefix IN" in converted(denied, "spl", source_name="iptables").text
+    with pytest.raises(Rejected) as refused:
+        converted(denied, "lucene", source_name="iptables")
+    assert ["full text" in p.message for p in refused.value.problems] == [True]
+
+
+@pytest.mark.parametrize("dialect", ["lucene", "esql"])
+def test_of_netfilter_only_a_syn_alone_begins_a_connection(dialect: str) -> None:
+    """The flags are a list. ES|QL compares lists of one; Lucene finds a word in any, so ACK is ruled out as well."""
+    text = converted(rule({"destination.port": 22}), dialect, source_name="iptables").text
+    syn, ack = {"lucene": (':"SYN"', 'NOT iptables.tcp.flags:"ACK"'),
+                "esql": (' == "SYN"', 'NOT iptables.tcp.flags == "ACK"')}[dialect]
+    assert f"iptables.tcp.flags{syn}" in text and ack in text
 
 
 @pytest.mark.parametrize("name", ["decoy_touch", "deny_breadth", "new_admin_pair", "smb_then_exec"])

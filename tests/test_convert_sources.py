@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from ewdetect.backends.repeats import refuse_counts
+from ewdetect.convert import backend, convert_rule
 from ewdetect.coverage import Grade, cover
 from ewdetect.load import load_sources
 from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
-from tests.convert_world import DIALECTS, bare, converted, fields, pack, rule, source
+from tests.convert_world import DIALECTS, bare, converted, fields, office, pack, rule, source
 
 SOURCES = [source.name for source in load_sources()]
 MAPPED = [*((name, dialect) for name in ("corelight", "fortinet_fortigate", "palo_alto", "sysmon_3")
@@ -73,6 +75,17 @@ def test_a_part_of_a_line_is_found_by_esql_and_not_by_lucene() -> None:
     with pytest.raises(Rejected) as refused:
         converted(denied, "lucene", source_name="iptables")
     assert ["full text" in p.message for p in refused.value.problems] == [True]
+
+
+def test_a_whole_rule_names_the_fields_of_its_source_once() -> None:
+    """Where a condition of the mapping is a list, or compares numbers, its fields are still fields."""
+    resolved = resolve_rule(pack().rules["deny_breadth"], pack(), source("iptables"), office())
+    made = backend("elastic")
+    said = json.loads(made.content(resolved, convert_rule(resolved, made, "inline", "esql")))
+    types = {field["name"]: field["type"] for field in said["required_fields"]}
+    assert {"iptables.tcp.flags": "keyword", "iptables.icmp.type": "long", "message": "match_only_text",
+            "source.port": "long"}.items() <= types.items()
+    assert not any("|" in name for name in types)
 
 
 @pytest.mark.parametrize("dialect", ["lucene", "esql"])

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,6 +75,14 @@ class Vocabulary:
         """Field of the SIEM → the letters of its text. What our own enrichment fills is in lower case."""
         filled = {names[f.name]: "lower" for f in fields.values() if f.origin != "record" and f.name in names}
         return {**filled, **{names.get(name, name): letters for name, letters in self.letters.items()}}
+
+    def conditions(self) -> Iterator[str]:
+        """The SIEM's fields by which the source's records are told from others."""
+        for step in self.transformations:
+            if step["type"] == "add_condition":
+                said = step["conditions"]
+                for key in (key for part in (said if isinstance(said, list) else [said]) for key in part):
+                    yield key.partition("|")[0]
 
     def pipeline(self, names: Mapping[str, str]) -> ProcessingPipeline:
         """The pySigma pipeline: names mapped, a field that has none refused, then what the files add."""

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ewdetect.backends.repeats import refuse_counts
+from ewdetect.backends.vocabulary import load_vocabulary
 from ewdetect.convert import backend, convert_rule
 from ewdetect.coverage import Grade, cover
 from ewdetect.load import load_sources
 from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
-from tests.convert_world import DIALECTS, bare, converted, fields, office, pack, rule, source
+from tests.convert_world import DIALECTS, anywhere, bare, converted, fields, office, pack
+from tests.convert_world import rule as asking
+from tests.convert_world import source as source_of
 
 SOURCES = [source.name for source in load_sources()]
-MAPPED = [*((name, dialect) for name in ("corelight", "fortinet_fortigate", "palo_alto", "sysmon_3")
+MAPPED = [*((name, dialect) for name in ("corelight", "fortinet_fortigate", "palo_alto", "sysmon_3", "windows_5156")
             for dialect in ("esql", "spl")),
-          ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
+          ("aws_vpc_flow", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
 
 # Packet filters: a record for each packet that a rule logged, and no answers.
 PACKETS = [(name, dialect) for name in ("iptables", "pfsense") for dialect in ("esql", "spl")]
@@ -69,7 +74,7 @@ def test_pfsense_keeps_first_packets_and_its_words_for_icmp(dialect: str) -> Non
 
 def test_a_part_of_a_line_is_found_by_esql_and_not_by_lucene() -> None:
     """What became of the packet stands in its prefix, which Elastic keeps as a text: Lucene knows its words alone."""
-    denied = rule({"flow.outcome": "denied"})
+    denied = asking({"flow.outcome": "denied"})
     assert 'TO_LOWER(message) LIKE "*-d]*"' in converted(denied, "esql", source_name="iptables").text
     assert "log_prefix IN" in converted(denied, "spl", source_name="iptables").text
     with pytest.raises(Rejected) as refused:
@@ -79,7 +84,7 @@ def test_a_part_of_a_line_is_found_by_esql_and_not_by_lucene() -> None:
 
 def test_a_whole_rule_names_the_fields_of_its_source_once() -> None:
     """Where a condition of the mapping is a list, or compares numbers, its fields are still fields."""
-    resolved = resolve_rule(pack().rules["deny_breadth"], pack(), source("iptables"), office())
+    resolved = resolve_rule(pack().rules["deny_breadth"], pack(), source_of("iptables"), office())
     made = backend("elastic")
     said = json.loads(made.content(resolved, convert_rule(resolved, made, "inline", "esql")))
     types = {field["name"]: field["type"] for field in said["required_fields"]}
@@ -91,7 +96,7 @@ def test_a_whole_rule_names_the_fields_of_its_source_once() -> None:
 @pytest.mark.parametrize("dialect", ["lucene", "esql"])
 def test_of_netfilter_only_a_syn_alone_begins_a_connection(dialect: str) -> None:
     """The flags are a list. ES|QL compares lists of one; Lucene finds a word in any, so ACK is ruled out as well."""
-    text = converted(rule({"destination.port": 22}), dialect, source_name="iptables").text
+    text = converted(asking({"destination.port": 22}), dialect, source_name="iptables").text
     syn, ack = {"lucene": (':"SYN"', 'NOT iptables.tcp.flags:"ACK"'),
                 "esql": (' == "SYN"', 'NOT iptables.tcp.flags == "ACK"')}[dialect]
     assert f"iptables.tcp.flags{syn}" in text and ack in text
@@ -99,14 +104,14 @@ def test_of_netfilter_only_a_syn_alone_begins_a_connection(dialect: str) -> None
 
 @pytest.mark.parametrize("name", ["decoy_touch", "deny_breadth", "new_admin_pair", "smb_then_exec"])
 def test_what_asks_whether_there_is_a_flow_takes_repeats(name: str) -> None:
-    refuse_counts(resolve_rule(pack().rules[name], pack()), source("pfsense"))
+    refuse_counts(resolve_rule(pack().rules[name], pack()), source_of("pfsense"))
 
 
 @pytest.mark.parametrize("name", ["log_path_broken", "large_internal_transfer", "pivot_chain", "internal_beacon",
                                   "flow_silence"])
 def test_what_counts_or_orders_flows_takes_no_repeats(name: str) -> None:
     with pytest.raises(Rejected) as refused:
-        refuse_counts(resolve_rule(pack().rules[name], pack()), source("pfsense"))
+        refuse_counts(resolve_rule(pack().rules[name], pack()), source_of("pfsense"))
     assert {p.code for p in refused.value.problems} == {"convert/several-records"}
 
 
@@ -135,3 +140,82 @@ def test_one_way_records_are_refused() -> None:
     with pytest.raises(Rejected) as refused:
         converted(pack().rules["db_unapproved_role"], "lucene", source_name="netflow")
     assert "only ewdetect's reader joins" in refused.value.problems[0].message
+
+
+@pytest.fixture
+def narrowed(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes a mapping say that its records show only some outcomes, or some protocols."""
+    def narrow(**only: Any) -> None:
+        monkeypatch.setattr("ewdetect.backends.predicate.load_vocabulary",
+                            lambda *which: replace(load_vocabulary(*which), **only))
+    return narrow
+
+
+def test_an_outcome_that_the_records_taken_never_have_is_refused(narrowed: Any) -> None:
+    narrowed(outcomes=("established", "unknown"))
+    with pytest.raises(Rejected) as refused:
+        converted(asking({"flow.outcome": "failed"}), "esql", source_name="zeek_conn")
+    [problem] = refused.value.problems
+    assert anywhere(problem.message) == ("`probe`: `flow.outcome`: the records of `zeek_conn` that mappings/zeek_conn/"
+                                         "elastic.yml takes tell established, unknown and nothing else")
+    query = converted(asking({"flow.outcome": ["established", "failed"]}), "esql", source_name="zeek_conn")
+    assert "The records of `zeek_conn` that the query takes never tell the outcome `failed`" in query.caveats[0]
+
+
+def test_a_single_outcome_is_no_condition(narrowed: Any) -> None:
+    narrowed(outcomes=("established",))
+    asked = {"destination.port": 445, "flow.outcome": "established"}
+    for dialect in ("spl", "lucene"):       # one conversion leaves nothing behind for the next
+        query = converted(asking(asked), dialect, source_name="zeek_conn")
+    assert query.text == 'data_stream.dataset:"zeek.connection" AND destination.port:445'
+    with pytest.raises(Rejected) as refused:
+        converted(asking({"destination.port": 445}, "selection and not other", other={"flow.outcome": "established"}),
+                  "lucene", source_name="zeek_conn")
+    assert {p.code for p in refused.value.problems} == {"convert/never-matches"}
+
+
+def test_a_protocol_that_the_records_taken_never_have(narrowed: Any) -> None:
+    narrowed(transports=("tcp",))
+    query = converted(asking({"network.transport": ["udp", "tcp"]}), "lucene", source_name="zeek_conn")
+    assert query.text.endswith('AND network.transport:"tcp"') and "never udp" in query.caveats[0]
+    with pytest.raises(Rejected) as refused:
+        converted(asking({"network.transport": "udp"}), "lucene", source_name="zeek_conn")
+    assert {p.code for p in refused.value.problems} == {"convert/never-matches"}
+
+
+def test_a_mapping_adds_no_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mappings" / "zeek_conn").mkdir(parents=True)
+    (tmp_path / "mappings" / "ecs.yml").write_text("name: x\ntransformations: []\n")
+    (tmp_path / "mappings" / "zeek_conn" / "elastic.yml").write_text(
+        "name: x\ntransformations: []\newdetect: {outcomes: [denied]}\n")
+    monkeypatch.setattr("ewdetect.backends.vocabulary.content_root", lambda: tmp_path)
+    with pytest.raises(Rejected) as refused:
+        load_vocabulary("ecs", "elastic", source_of("zeek_conn"))
+    assert {p.code for p in refused.value.problems} == {"mapping/bad-outcome"}
+
+
+def test_the_answer_of_a_one_way_record_is_read_from_its_end() -> None:
+    """AWS's record of a SYN-ACK goes from the responder: sides change places, also those that the enrichment fills."""
+    asked = asking({"source.ip": "10.0.0.1", "destination.port": 22, "destination.role": "database",
+                    "network.scope": "outbound", "flow.outcome": "established"})
+    text = converted(asked, "lucene", source_name="aws_vpc_flow", context="enriched").text
+    assert text == (
+        'data_stream.dataset:"aws.vpcflow" AND aws.vpcflow.action:"ACCEPT" AND network.transport:"tcp" AND '
+        'aws.vpcflow.tcp_flags:("18" OR "19" OR "22" OR "23") AND network.direction:"egress" AND '
+        'destination.ip:"10.0.0.1/32" AND source.port:22 AND ew.source.role:"database" AND ew.network.scope:"inbound"')
+
+
+def test_what_the_answer_does_not_count_is_refused_with_the_reason() -> None:
+    for name in ("large_internal_transfer", "smb_write_burst"):     # a sum, and a condition
+        with pytest.raises(Rejected) as refused:
+            converted(pack().rules[name], "esql", source_name="aws_vpc_flow")
+        assert any("in its first interval" in p.message for p in refused.value.problems)
+
+
+def test_events_that_repeat_with_each_packet_are_left_out() -> None:
+    """Windows writes 5157 for each SYN that is sent again, so denials are refused there."""
+    with pytest.raises(Rejected) as refused:
+        converted(pack().rules["deny_breadth"], "spl", source_name="windows_5156")
+    assert "tell established and nothing else" in refused.value.problems[0].message
+    text = converted(pack().rules["smb_fanout"], "spl", source_name="windows_5156").text
+    assert 'EventCode=5156 AND Direction="%%14592" AND Protocol=6' in text

@@ -28,6 +28,7 @@ from ewdetect.flows import Case, Source, Term
 from ewdetect.model import Field
 
 OUTCOME = "flow.outcome"
+TRANSPORT = "network.transport"
 _COMPARE = {"gt": SigmaCompareExpression.CompareOperators.GT, "gte": SigmaCompareExpression.CompareOperators.GTE,
             "lt": SigmaCompareExpression.CompareOperators.LT, "lte": SigmaCompareExpression.CompareOperators.LTE}
 
@@ -50,8 +51,10 @@ class SourceValues(DetectionItemTransformation):
             return None         # it stays, and is refused with its reason
         if name == OUTCOME and OUTCOME not in self.vocabulary.fields:
             made = self._outcome(detection_item)
+        elif name == TRANSPORT and self._unseen(detection_item):
+            made = self._seen(detection_item)
         elif name in self.vocabulary.values:
-            made = self._respelt(detection_item, self.vocabulary.values[name])
+            made = self._respelt(detection_item, detection_item.value)
         elif name in self.vocabulary.guarded:
             made = self._guarded(detection_item)
         else:
@@ -61,18 +64,43 @@ class SourceValues(DetectionItemTransformation):
     def _outcome(self, asked: SigmaDetectionItem) -> Node | None:
         spec = self.source.fields.get(OUTCOME)
         words = [self._word(value) for value in asked.value]
-        can = [word for word in words if word in self.source.traits.outcomes]
+        told = self.vocabulary.outcomes or self.source.traits.outcomes
+        can = [word for word in words if word in told]
         if spec is None or not spec.cases or None in words or not can:
             self.findings.refuse(
-                "convert/unsupported", f"`{OUTCOME}`: the source `{self.source.name}` tells "
-                f"{', '.join(self.source.traits.outcomes)} and nothing else", OUTCOME, "use another source")
+                "convert/unsupported", f"`{OUTCOME}`: {self._teller()} {', '.join(told)} and nothing else", OUTCOME,
+                "use another source" + (", or `ewdetect backtest`" if self.vocabulary.outcomes else ""))
             return None
         for word in words:
             if word not in can:
-                self.findings.note(f"`{self.source.name}` never tells the outcome `{word}`; "
-                                   "that part of the condition is never true.")
+                self.findings.note(self._never(str(word)))
+        if len(told) == 1:
+            return item("source.ip", [], negated=True)      # the opposite of an address that is none: always true
         cases = [self._stored(case) for case in spec.cases]
         return some(*(self._told(cases, spec.otherwise, str(word)) for word in can))
+
+    def _teller(self) -> str:
+        if self.vocabulary.outcomes:
+            return f"the records of `{self.source.name}` that {self.vocabulary.path} takes tell"
+        return f"the source `{self.source.name}` tells"
+
+    def _never(self, word: str) -> str:
+        who = f"`{self.source.name}` never tells"
+        if word in self.source.traits.outcomes:
+            who = f"The records of `{self.source.name}` that the query takes never tell"
+        return f"{who} the outcome `{word}`; that part of the condition is never true."
+
+    def _unseen(self, asked: SigmaDetectionItem) -> list[str]:
+        """The protocols that are asked for, and that the records taken never have."""
+        words = {self._word(value) for value in asked.value} - {None, *self.vocabulary.transports}
+        return sorted(map(str, words)) if self.vocabulary.transports else []
+
+    def _seen(self, asked: SigmaDetectionItem) -> Node:
+        for word in self._unseen(asked):
+            self.findings.note(f"The records of `{self.source.name}` that the query takes are never {word}; "
+                               "that part of the condition is never true.")
+        kept = [value for value in asked.value if self._word(value) in (None, *self.vocabulary.transports)]
+        return self._respelt(asked, kept)
 
     def _stored(self, case: Case) -> Case:
         """A case by the fields of the SIEM. Two that differ only in how a log spells a field are one there."""
@@ -122,14 +150,15 @@ class SourceValues(DetectionItemTransformation):
                 return item(name, map(constant, term.values))
         return item(name, [SigmaCompareExpression(SigmaNumber(v), _COMPARE[term.operator]) for v in term.values])
 
-    def _respelt(self, asked: SigmaDetectionItem, spellings: Mapping[str, Any]) -> Node:
+    def _respelt(self, asked: SigmaDetectionItem, values: Iterable[SigmaType]) -> Node:
         name = asked.field or ""
+        spellings = self.vocabulary.values.get(name, {})
         parts: list[Node] = []
-        for value in asked.value:
+        for value in values:
             conditions = spellings.get(str(self._word(value)))
             parts.append(item(name, [value]) if conditions is None
                          else every(*(_spelt(field, words) for field, words in conditions.items())))
-        return some(*parts)
+        return some(*parts) if parts else item(name, [])
 
     def _guarded(self, asked: SigmaDetectionItem) -> Node:
         name = asked.field or ""

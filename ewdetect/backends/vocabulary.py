@@ -36,7 +36,9 @@ class Vocabulary:
     format; empty where `_time` is that time), `columns` (the names of an alert's columns), `lookup` (the context's
     table) and `model` (a data model and how it marks what is missing). `once` says that the conditions pick one record
     of each connection, where the sensor writes several; `repeats` that they pick those of its first packet, of which
-    each repetition has one: then what counts records is refused.
+    each repetition has one: then what counts records is refused. `outcomes` are the words of `flow.outcome` that these
+    records have, where they are not all that the sensor tells; each record has one of them, so a single one is no
+    condition. `transports` are the protocols that these records have, where they leave others out.
     """
 
     path: str
@@ -61,6 +63,8 @@ class Vocabulary:
     model: Mapping[str, Any]
     once: bool = False
     repeats: bool = False
+    outcomes: tuple[str, ...] = ()
+    transports: tuple[str, ...] = ()
 
     def names(self, fields: Mapping[str, Field], enriched: bool) -> Mapping[str, str]:
         """Canonical name → the SIEM's, with the context's names where the SIEM fills them."""
@@ -113,6 +117,9 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
     if source.merge and not (vocabulary.once or vocabulary.repeats):
         raise Rejected([Problem("convert/several-records", f"`{source.name}` in {siem}{_SEVERAL}", Location(str(path)),
                                 _mend(path, source))])
+    if strange := set(vocabulary.outcomes) - set(source.traits.outcomes):
+        raise Rejected([Problem("mapping/bad-outcome", f"`{source.name}` never tells {', '.join(sorted(strange))}",
+                                Location(str(path)), f"write some of {', '.join(source.traits.outcomes)}")])
     return vocabulary
 
 
@@ -160,8 +167,10 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
     def listed(key: str) -> tuple[str, ...]:
         return (*(ours[0].get(key) or ()), *(ours[1].get(key) or ()))
 
-    fields = {name: target for step in steps if step["type"] == "field_name_mapping"
-              for name, target in step["mapping"].items()}
+    names, spelt = (_mapping(document) for document in (shared, own))
+    # A name that all sources share is none where the source's own file says why.
+    gone = set(ours[1].get("cannot") or ()) - spelt.keys()
+    fields = {name: target for name, target in {**names, **spelt}.items() if name not in gone}
     return Vocabulary(
         path=own.path, fields=fields, transformations=tuple(s for s in steps if s["type"] != "field_name_mapping"),
         sides=merged("sides"), enriched=merged("enriched"), letters=merged("letters"), scale=merged("scale"),
@@ -171,7 +180,13 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
         content={**merged("content"), "types": {**_types(ours[0]), **_types(ours[1])}}, start=start_of(own),
         cannot={name: why for name, why in merged("cannot").items() if name not in fields},
         columns=merged("columns"), lookup=merged("lookup"), model=merged("model"),
-        once=bool(ours[1].get("once")), repeats=repeats)
+        once=bool(ours[1].get("once")), repeats=repeats, outcomes=tuple(ours[1].get("outcomes") or ()),
+        transports=tuple(ours[1].get("transports") or ()))
+
+
+def _mapping(document: Document) -> dict[str, str]:
+    return {name: target for step in document.data.get("transformations") or []
+            if step["type"] == "field_name_mapping" for name, target in step["mapping"].items()}
 
 
 def _types(ours: Mapping[str, Any]) -> Mapping[str, str]:

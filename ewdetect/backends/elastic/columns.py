@@ -48,6 +48,10 @@ class Reader:
         names = self.setting.names
         if canonical in names:
             return names[canonical]
+        if canonical in self.setting.vocabulary.cannot:
+            raise Rejected([Problem("convert/unsupported", f"`{self.resolved.rule.name}`: "
+                                    f"{predicate.cannot_say(canonical, self.setting)}",
+                                    self.resolved.rule.document.at("correlation"), "use another target or source")])
         field = self.setting.fields.get(canonical)
         why = f"{self.setting.vocabulary.path} has no name for it"
         fix = "map it there, or use another source" if field else suggest(canonical, sorted(names))

@@ -23,7 +23,7 @@ from tests.convert_world import source as source_of
 SOURCES = [source.name for source in load_sources()]
 MAPPED = [*((name, dialect) for name in ("corelight", "fortinet_fortigate", "palo_alto", "sysmon_3", "windows_5156")
             for dialect in ("esql", "spl")),
-          ("aws_vpc_flow", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
+          ("aws_vpc_flow", "esql"), ("istio_access", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
 
 # Packet filters: a record for each packet that a rule logged, and no answers.
 PACKETS = [(name, dialect) for name in ("iptables", "pfsense") for dialect in ("esql", "spl")]
@@ -80,6 +80,14 @@ def test_a_part_of_a_line_is_found_by_esql_and_not_by_lucene() -> None:
     with pytest.raises(Rejected) as refused:
         converted(denied, "lucene", source_name="iptables")
     assert ["full text" in p.message for p in refused.value.problems] == [True]
+
+
+def test_what_a_mesh_denied_has_no_destination_in_elastic() -> None:
+    with pytest.raises(Rejected) as refused:
+        converted(pack().rules["deny_breadth"], "esql", source_name="istio_access")
+    assert "tell established, failed, unknown and nothing else" in refused.value.problems[0].message
+    long = converted(pack().rules["long_session"], "esql", source_name="istio_access").text
+    assert "istio.access.duration >= 28800000 " in long and "destination.ip IS NOT NULL" in long
 
 
 def test_a_whole_rule_names_the_fields_of_its_source_once() -> None:

@@ -72,8 +72,8 @@ def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
 
 
 # Of the other sources, enough to review their names: one rule, context written in.
-NAMED = ("aws_vpc_flow", "corelight", "fortinet_fortigate", "iptables", "istio_access", "juniper_srx", "packetbeat_flow",
-         "palo_alto", "pfsense", "sysmon_3", "windows_5156")
+NAMED = ("aws_vpc_flow", "corelight", "fortinet_fortigate", "iptables", "istio_access", "juniper_srx",
+         "packetbeat_flow", "palo_alto", "pfsense", "sysmon_3", "windows_5156")
 NAMED_RULE = "db_unapproved_role"
 # Of sources that never tell that a connection was established, another rule.
 NAMED_OTHERWISE = {"iptables": "constrained_device_admin", "pfsense": "constrained_device_admin"}

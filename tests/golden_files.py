@@ -74,7 +74,7 @@ def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
 
 # Of the other sources, enough to review their names: two rules, context written in.
 NAMED = tuple(s.name for s in load_sources() if s.name not in ("flow", "suricata_eve", "zeek_conn"))
-NAMED_RULES = ("db_unapproved_role", "decoy_touch")
+NAMED_RULES = ("db_unapproved_role", "constrained_device_admin")
 
 
 def golden_names() -> Iterator[tuple[Path, str]]:

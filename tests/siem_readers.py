@@ -137,7 +137,7 @@ class Spl(Reader):
                 raise Unreadable(token)
             return lambda value: value is not None and str(value).lower() == token
         body = token[1:-1]
-        if re.fullmatch(r"[0-9a-f:.]+/[0-9]+", body):
+        if re.fullmatch(r"[0-9a-f.]*[:.][0-9a-f:.]*/[0-9]+", body):
             return lambda value: in_network(value, body)
         pattern = re.compile(wild(body, one="\0").pattern, re.S | re.I)
         return lambda value: value is not None and bool(pattern.fullmatch(str(value)))

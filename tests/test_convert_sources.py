@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ewdetect.backends.repeats import refuse_counts
 from ewdetect.backends.vocabulary import load_vocabulary
+from ewdetect.convert import backend, convert_rule
 from ewdetect.coverage import Grade, cover
 from ewdetect.load import load_sources
 from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
-from tests.convert_world import DIALECTS, anywhere, converted, fields, pack
+from tests.convert_world import DIALECTS, anywhere, bare, converted, fields, office, pack
 from tests.convert_world import rule as asking
 from tests.convert_world import source as source_of
 
 SOURCES = [source.name for source in load_sources()]
-MAPPED = [*((name, dialect) for name in ("cisco_ftd", "fortinet_fortigate", "palo_alto", "sysmon_3", "windows_5156")
+MAPPED = [*((name, dialect) for name in ("cisco_ftd", "corelight", "fortinet_fortigate", "palo_alto", "sysmon_3",
+                                         "windows_5156")
             for dialect in ("esql", "spl")),
-          ("aws_vpc_flow", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
+          ("aws_vpc_flow", "esql"), ("istio_access", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
+
+# Packet filters: a record for each packet that a rule logged, and no answers.
+PACKETS = [(name, dialect) for name in ("iptables", "pfsense") for dialect in ("esql", "spl")]
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_rule_converts_or_says_why_not(name: str, dialect: str) -> None:
-    source = next(s for s in load_sources() if s.name == name)
-    for rule in pack().alerting():
-        covered = cover(resolve_rule(rule, pack()), source, fields())
+    told = next(s for s in load_sources() if s.name == name)
+    for asked in pack().alerting():
+        covered = cover(resolve_rule(asked, pack()), told, fields())
         try:
-            query = converted(rule, dialect, source_name=name)
+            query = converted(asked, dialect, source_name=name)
         except Rejected as rejected:
             refusals = [(p.code, p.message, p.fix) for p in rejected.problems]
         else:
@@ -45,6 +52,76 @@ def test_every_rule_converts_or_says_why_not(name: str, dialect: str) -> None:
 @pytest.mark.parametrize(("name", "dialect"), MAPPED)
 def test_a_mapped_source_converts_what_it_can_tell(name: str, dialect: str) -> None:
     assert "445" in converted(pack().rules["smb_fanout"], dialect, source_name=name).text
+
+
+@pytest.mark.parametrize(("name", "dialect"), PACKETS)
+def test_a_repeated_packet_changes_no_count_of_different_values(name: str, dialect: str) -> None:
+    for found in ("deny_breadth", "scan_icmp_sweep", "scan_ports"):
+        query = converted(pack().rules[found], dialect, source_name=name)
+        assert any("an attempt that is repeated may alert again" in caveat for caveat in query.caveats)
+    with pytest.raises(Rejected) as refused:
+        converted(pack().rules["log_path_broken"], dialect, source_name=name)
+    assert [p.code for p in refused.value.problems] == ["convert/several-records"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_pfsense_keeps_first_packets_and_its_words_for_icmp(dialect: str) -> None:
+    """The default rule also logs answers whose state is gone: `A`, `FA`, `RA` and their like."""
+    echo = replace(bare(pack().rules["scan_icmp_sweep_echo"]), name="echo")
+    text = converted(echo, dialect, source_name="pfsense").text
+    assert "NOT" in text and "*A*" in text
+    assert "request" in text and "ipv6-icmp" in text and "icmpv6" in text
+
+
+def test_a_part_of_a_line_is_found_by_esql_and_not_by_lucene() -> None:
+    """What became of the packet stands in its prefix, which Elastic keeps as a text: Lucene knows its words alone."""
+    denied = asking({"flow.outcome": "denied"})
+    assert 'TO_LOWER(message) LIKE "*-d]*"' in converted(denied, "esql", source_name="iptables").text
+    assert "log_prefix IN" in converted(denied, "spl", source_name="iptables").text
+    with pytest.raises(Rejected) as refused:
+        converted(denied, "lucene", source_name="iptables")
+    assert ["full text" in p.message for p in refused.value.problems] == [True]
+
+
+def test_what_a_mesh_denied_has_no_destination_in_elastic() -> None:
+    with pytest.raises(Rejected) as refused:
+        converted(pack().rules["deny_breadth"], "esql", source_name="istio_access")
+    assert "tell established, failed, unknown and nothing else" in refused.value.problems[0].message
+    long = converted(pack().rules["long_session"], "esql", source_name="istio_access").text
+    assert "istio.access.duration >= 28800000 " in long and "destination.ip IS NOT NULL" in long
+
+
+def test_a_whole_rule_names_the_fields_of_its_source_once() -> None:
+    """Where a condition of the mapping is a list, or compares numbers, its fields are still fields."""
+    resolved = resolve_rule(pack().rules["deny_breadth"], pack(), source_of("iptables"), office())
+    made = backend("elastic")
+    said = json.loads(made.content(resolved, convert_rule(resolved, made, "inline", "esql")))
+    types = {field["name"]: field["type"] for field in said["required_fields"]}
+    assert {"iptables.tcp.flags": "keyword", "iptables.icmp.type": "long", "message": "match_only_text",
+            "source.port": "long"}.items() <= types.items()
+    assert not any("|" in name for name in types)
+
+
+@pytest.mark.parametrize("dialect", ["lucene", "esql"])
+def test_of_netfilter_only_a_syn_alone_begins_a_connection(dialect: str) -> None:
+    """The flags are a list. ES|QL compares lists of one; Lucene finds a word in any, so ACK is ruled out as well."""
+    text = converted(asking({"destination.port": 22}), dialect, source_name="iptables").text
+    syn, ack = {"lucene": (':"SYN"', 'NOT iptables.tcp.flags:"ACK"'),
+                "esql": (' == "SYN"', 'NOT iptables.tcp.flags == "ACK"')}[dialect]
+    assert f"iptables.tcp.flags{syn}" in text and ack in text
+
+
+@pytest.mark.parametrize("name", ["decoy_touch", "deny_breadth", "new_admin_pair", "smb_then_exec"])
+def test_what_asks_whether_there_is_a_flow_takes_repeats(name: str) -> None:
+    refuse_counts(resolve_rule(pack().rules[name], pack()), source_of("pfsense"))
+
+
+@pytest.mark.parametrize("name", ["log_path_broken", "large_internal_transfer", "pivot_chain", "internal_beacon",
+                                  "flow_silence"])
+def test_what_counts_or_orders_flows_takes_no_repeats(name: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        refuse_counts(resolve_rule(pack().rules[name], pack()), source_of("pfsense"))
+    assert {p.code for p in refused.value.problems} == {"convert/several-records"}
 
 
 def test_a_word_of_the_log_line_is_compared_as_elastic_keeps_it() -> None:
@@ -85,6 +162,13 @@ def test_a_word_of_the_reader_becomes_the_conditions_that_the_mapping_names() ->
     assert asked.endswith('AND event.outcome:"failure"')
     unknown = converted(asking({"flow.outcome": "unknown"}), "lucene", source_name="cisco_asa").text
     assert 'NOT event.outcome:"failure"' in unknown and 'event.action:"flow-expiration"' in unknown
+
+
+def test_corelight_counts_the_bytes_on_the_wire_and_each_connection_once() -> None:
+    """In Elastic source.bytes is payload, and conn_long and conn_red are in the same data stream."""
+    query = converted(pack().rules["large_internal_transfer"], "esql", source_name="corelight").text
+    assert "source.ip_bytes" in query or "network.ip_bytes" in query
+    assert 'labels.corelight.event_sub_type == "conn"' in query and "source.bytes" not in query
 
 
 def test_what_a_source_does_not_tell_is_refused() -> None:

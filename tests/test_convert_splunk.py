@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sigma.backends.splunk.splunk import SplunkBackend as StockBackend
 from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression
@@ -76,7 +76,7 @@ def test_zeek_ports_are_not_icmp_types() -> None:
 
 @pytest.mark.parametrize(("value", "word"), [
     (r"a\*b", "literal asterisk"), ("a?b", "single wildcard"), ("a`b", "backtick"), ("a\x01b", "control character"),
-    ("a\nb", "control character")])
+    ("a\nb", "control character"), ("10.0.0.0/8", "text that is a network")])
 def test_texts_without_a_literal(value: str, word: str) -> None:
     with pytest.raises(Rejected) as caught:
         converted(rule({"network.state": value}), "spl")
@@ -147,6 +147,7 @@ def test_unknown_target() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(TEXTS.filter(bool) | st.just(SpecialChars.WILDCARD_MULTI), min_size=1), TEXTS)
+@example(["0/0"], "")
 def test_a_value_never_leaves_its_literal(parts: list[Any], other: str) -> None:
     value = SigmaString()
     value.s = [part if isinstance(part, SpecialChars) else part.lower() for part in parts]

@@ -34,6 +34,17 @@ def test_two_sources_in_one_file_are_refused_by_name(tmp_path: Path) -> None:
     assert all("cisco_asa, palo_alto" in p.fix for p in refused.value.problems)
 
 
+def test_the_source_that_asks_for_more_is_meant_where_it_fits_all_files(tmp_path: Path) -> None:
+    """Corelight's log is Zeek's with more in front; a folder that holds both is Zeek's or has to be named."""
+    line = (MAPPINGS / "corelight" / "sample.jsonl").read_text().partition("\n")[0]
+    plain = tmp_path / "plain.jsonl"
+    plain.write_text(line.replace('"_system_name":"sensor-01",', "") + "\n")
+    assert recognised(plain) == "zeek_conn"
+    with pytest.raises(Rejected) as refused:
+        recognised(plain, MAPPINGS / "corelight" / "sample.jsonl")
+    assert all("corelight" in p.fix and "zeek_conn" in p.fix for p in refused.value.problems)
+
+
 def test_a_file_of_no_source_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.log"
     path.write_text("nothing to see here\n" * 3)

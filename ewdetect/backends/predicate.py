@@ -28,6 +28,7 @@ from ewdetect.backends.base import Query, reason, refuse_correlation
 from ewdetect.backends.context import EnrichedContext, InlineContext
 from ewdetect.backends.findings import Findings
 from ewdetect.backends.printing import ExplicitPrinter
+from ewdetect.backends.repeats import refuse_counts
 from ewdetect.backends.sigma import hydrate
 from ewdetect.backends.tree import clauses, simplified
 from ewdetect.backends.values import SourceValues, TypedValues
@@ -52,6 +53,7 @@ CANNOT: Mapping[str, str] = {
     "control character": "a query is one line of text, in consoles and in configuration files",
     "several conditions": "a document with a list of conditions is several rules; write one document for each",
 }
+_FULL_TEXT = ("text", "match_only_text")     # types of Elasticsearch whose words are indexed one by one
 _BY_TYPE: tuple[tuple[type[SigmaType], str], ...] = (
     (SigmaRegularExpression, "re"), (SigmaCasedString, "cased"), (SigmaFieldReference, "fieldref"),
     (SigmaTimestampPart, "time parts"), (SigmaExpansion, "encodings"), (SigmaQueryExpression, "expand"))
@@ -109,6 +111,8 @@ def setting_of(resolved: ResolvedRule, context: str, target: Target) -> Setting:
     """The setting of one conversion. Raises Rejected."""
     source = _source(resolved)
     vocabulary = load_vocabulary(target.shared, target.siem, source)
+    if vocabulary.repeats:
+        refuse_counts(resolved, source)
     fields = load_fields()
     names = vocabulary.names(fields, context == "enriched")
     return Setting(target, source, context, vocabulary, fields, names, vocabulary.stored(fields, names))
@@ -197,8 +201,9 @@ def _transform(rule: SigmaRule, findings: Findings, network: Network | None, set
 
 def _check_names(rule: SigmaRule, findings: Findings, setting: Setting) -> None:
     """Problems for fields without a name in the SIEM, and for texts without a literal."""
-    names, made = setting.names, setting.target.printer()
+    names, made, types = setting.names, setting.target.printer(), setting.vocabulary.content["types"]
     for asked in items_of(rule.detection.detections.values()):
+        words = "full text" if types.get(names.get(asked.field or "")) in _FULL_TEXT else None
         for name in _names(asked):
             if name not in names and name in setting.vocabulary.cannot:
                 findings.refuse("convert/unsupported", cannot_say(name, setting), name, "use another target or source")
@@ -207,7 +212,7 @@ def _check_names(rule: SigmaRule, findings: Findings, setting: Setting) -> None:
                 findings.refuse("convert/unmapped-field", f"{setting.vocabulary.path} has no name for `{name}`",
                                 name, fix)
         for value in asked.value:
-            construct = made.unsayable(value) if isinstance(value, SigmaString) else None
+            construct = made.unsayable(value) or words if isinstance(value, SigmaString) else None
             if construct:
                 _refuse(findings, setting.target, construct, asked.field)
 

@@ -158,9 +158,8 @@ class SourceValues(DetectionItemTransformation):
         parts: list[Node] = []
         for value in values:
             conditions = spellings.get(str(self._word(value)))
-            parts.append(item(name, [value]) if conditions is None else every(*(
-                address_family([v]) if key == "network.type" else item(key, [constant(v)])
-                for key, v in conditions.items())))
+            parts.append(item(name, [value]) if conditions is None
+                         else every(*(_spelt(field, words) for field, words in conditions.items())))
         return some(*parts) if parts else item(name, [])
 
     def _guarded(self, asked: SigmaDetectionItem) -> Node:
@@ -173,6 +172,13 @@ class SourceValues(DetectionItemTransformation):
         if len(present) == len(asked.value):
             return held
         return some(held, negate(every(item(name, [SigmaExists(True)]), *guards)))
+
+
+def _spelt(field: str, words: Any) -> Node:
+    """A condition of `values`: one word, or a list of which any will do."""
+    if field == "network.type":
+        return address_family([words])
+    return item(field, map(constant, words if isinstance(words, list) else [words]))
 
 
 def field_of(path: str, source: Source, vocabulary: Vocabulary) -> str:

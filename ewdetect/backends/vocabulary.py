@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,16 +28,18 @@ class Vocabulary:
 
     `letters` says how the SIEM stores a field's text: lower, upper or mixed, which is what counts where nothing is
     said; its keys, and those of `raw`, may be the SIEM's own fields. `raw` maps raw paths of source.yml to fields,
-    `values` a field and value, or a raw path and value, to other conditions. `guarded` are fields that need their
-    `when` and `unless` of source.yml, because the SIEM has them unprocessed. `sides` are templates of the enriched
-    context's names. `sums` are fields that only a sum of others gives, missing where one of them is. `content` is what
-    a whole rule says of the source: the types of its fields, its name, what fills it. `cannot` says of a field why the
-    SIEM has none for it. Splunk alone has `start` (the field that holds the time of a flow, and its strptime format;
-    empty where `_time` is that time), `columns` (the names of an alert's columns), `lookup` (the context's table) and
-    `model` (a data model and how it marks what is missing). `once` says that the conditions pick one record of each
-    connection, where the sensor writes several. `outcomes` are the words of `flow.outcome` that these records have,
-    where they are not all that the sensor tells; each record has one of them, so a single one is no condition.
-    `transports` are the protocols that these records have, where they leave others out.
+    `values` a field and value, or a raw path and value, to other conditions, each with a value or a list of them.
+    `guarded` are fields that need their `when` and `unless` of source.yml, because the SIEM has them unprocessed.
+    `sides` are templates of the enriched context's names. `sums` are fields that only a sum of others gives, missing
+    where one of them is. `content` is what a whole rule says of the source: the types of its fields, its name, what
+    fills it. `cannot` says of a field why the SIEM has none for it. Splunk alone has `start` (the field that holds the
+    time of a flow, and its strptime format; empty where `_time` is that time), `columns` (the names of an alert's
+    columns), `lookup` (the context's table) and `model` (a data model and how it marks what is missing). `once` says
+    that the conditions pick one record of each connection, where the sensor writes several; `repeats` that they pick
+    those of its first packet, of which each repetition has one: then what counts records is refused. `outcomes` are
+    the words of `flow.outcome` that these records have, where they are not all that the sensor tells; each record has
+    one of them, so a single one is no condition. `transports` are the protocols that these records have, where they
+    leave others out.
     """
 
     path: str
@@ -61,6 +63,7 @@ class Vocabulary:
     lookup: Mapping[str, str]
     model: Mapping[str, Any]
     once: bool = False
+    repeats: bool = False
     outcomes: tuple[str, ...] = ()
     transports: tuple[str, ...] = ()
 
@@ -78,6 +81,14 @@ class Vocabulary:
         """Field of the SIEM → the letters of its text. What our own enrichment fills is in lower case."""
         filled = {names[f.name]: "lower" for f in fields.values() if f.origin != "record" and f.name in names}
         return {**filled, **{names.get(name, name): letters for name, letters in self.letters.items()}}
+
+    def conditions(self) -> Iterator[str]:
+        """The SIEM's fields by which the source's records are told from others."""
+        for step in self.transformations:
+            if step["type"] == "add_condition":
+                said = step["conditions"]
+                for key in (key for part in (said if isinstance(said, list) else [said]) for key in part):
+                    yield key.partition("|")[0]
 
     def pipeline(self, names: Mapping[str, str]) -> ProcessingPipeline:
         """The pySigma pipeline: names mapped, a field that has none refused, then what the files add."""
@@ -105,7 +116,7 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
         raise Rejected([Problem("convert/no-mapping", f"nothing says how {siem} holds the flows of `{source.name}`"
                                 + (_SEVERAL if source.merge else ""), Location(str(path)), _mend(path, source))])
     vocabulary = _vocabulary(*(_read(file, changed(file)) for file in (root / f"{shared}.yml", path)))
-    if source.merge and not vocabulary.once:
+    if source.merge and not (vocabulary.once or vocabulary.repeats):
         raise Rejected([Problem("convert/several-records", f"`{source.name}` in {siem}{_SEVERAL}", Location(str(path)),
                                 _mend(path, source))])
     if strange := set(vocabulary.outcomes) - set(source.traits.outcomes):
@@ -116,6 +127,9 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
 
 _SEVERAL = (": it writes several records of one connection, which only ewdetect's reader joins; a query would count "
             "them apart, and take answers for connections")
+
+_REPEATED = ("Each packet that a logging rule matched is a record, so an attempt that is repeated may alert again, and "
+             "counts at the time of each repetition; ewdetect joins those within its `merge` into one flow.")
 
 
 def _mend(path: Path, source: Source) -> str:
@@ -147,6 +161,7 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
     """Both files together; for one name, the source's own file counts."""
     steps = [step for document in (shared, own) for step in document.data.get("transformations") or []]
     ours = [document.data.get("ewdetect") or {} for document in (shared, own)]
+    repeats = bool(ours[1].get("repeats"))
 
     def merged(key: str) -> dict[str, Any]:
         return {**(ours[0].get(key) or {}), **(ours[1].get(key) or {})}
@@ -163,11 +178,11 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
         sides=merged("sides"), enriched=merged("enriched"), letters=merged("letters"), scale=merged("scale"),
         raw=merged("raw"), values=merged("values"), guarded=frozenset(listed("guarded")),
         sums={name: tuple(parts) for name, parts in merged("sums").items()}, keep=listed("keep"),
-        limits=merged("limits"), caveats=listed("caveats"),
+        limits=merged("limits"), caveats=(*listed("caveats"), *([_REPEATED] if repeats else [])),
         content={**merged("content"), "types": {**_types(ours[0]), **_types(ours[1])}}, start=start_of(own),
         cannot={name: why for name, why in merged("cannot").items() if name not in fields},
         columns=merged("columns"), lookup=merged("lookup"), model=merged("model"),
-        once=bool(ours[1].get("once")), outcomes=tuple(ours[1].get("outcomes") or ()),
+        once=bool(ours[1].get("once")), repeats=repeats, outcomes=tuple(ours[1].get("outcomes") or ()),
         transports=tuple(ours[1].get("transports") or ()))
 
 

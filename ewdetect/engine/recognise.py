@@ -1,4 +1,7 @@
-"""Which source wrote a file, by its content: each is tried on the beginning, and those that find flows are named."""
+"""Which source wrote a file, by its content: each is tried on the beginning, and those that find flows are named.
+
+Of two that read the same records, the one that asks more of them is meant.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,26 @@ def recognise(db: duckdb.DuckDBPyConnection, sources: Sequence[Source], fields: 
         for source in sources:
             if _finds(db, source, record, beginning, shown, scratch):
                 found.setdefault(source.name, []).append(shown)
-    if len(found) == 1:
-        return next(source for source in sources if source.name in found)
+    clear = [source for source in sources if source.name in found and not _told_closer(source, sources, found)]
+    if len(clear) == 1:
+        return clear[0]
     raise Rejected(_refused(found, sources, [shown for _, shown in paths[:FILES]]))
+
+
+def _told_closer(wide: Source, sources: Sequence[Source], found: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a source that asks more of a record than `wide` finds flows in all the files that `wide` does."""
+    return any(_narrower(source, wide) and set(found[wide.name]) <= set(found[source.name])
+               for source in sources if source.name in found)
+
+
+def _narrower(source: Source, wide: Source) -> bool:
+    """Whether each record of a source is one of `wide`, as far as the terms show, and not the other way round.
+
+    A source that asks nothing of a record would be wider than any other, whatever it reads.
+    """
+    def within(one: Source, other: Source) -> bool:
+        return all(any(asked and set(asked) <= set(terms) for asked in other.record) for terms in one.record)
+    return within(source, wide) and not within(wide, source)
 
 
 def _beginning(path: str, shown: str, target: Path) -> str:

@@ -32,6 +32,7 @@ class ElasticBackend:
         "first_seen": "a rule of type `new_terms` compares with the history before its run, not before each flow; it "
                       "has no warm-up, and another rule cannot count it; ask for it with `--dialect new_terms`",
         "lucene: fieldref": "Lucene cannot compare two fields; use the dialect esql",
+        "lucene: full text": "Lucene finds the words of a text one by one, and no part of a line; use the dialect esql",
     })
 
     def render(self, resolved: ResolvedRule, context: str, dialect: str | None) -> Query:

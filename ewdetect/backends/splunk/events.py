@@ -76,8 +76,7 @@ def commands(events: Sequence[Event], read: Collection[str], setting: Setting, t
 
 def record_fields(setting: Setting) -> frozenset[str]:
     """The fields by which the mapping tells this source's events from others."""
-    return frozenset(name for step in setting.vocabulary.transformations if step["type"] == "add_condition"
-                     for name in step["conditions"])
+    return frozenset(setting.vocabulary.conditions())
 
 
 def _targets(read: Collection[str], setting: Setting) -> set[str]:

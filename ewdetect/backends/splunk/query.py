@@ -29,6 +29,7 @@ class SplunkBackend:
         "fieldref": "`search` cannot compare two fields",
         "literal asterisk": "`search` takes every `*` as a wildcard and has no escape for it",
         "single wildcard": "`search` has no wildcard for one character",
+        "text that is a network": "`search` takes it for a network and compares addresses",
         "backtick": "Splunk expands macros between backticks before it reads the search",
     })
 

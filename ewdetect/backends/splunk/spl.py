@@ -6,6 +6,7 @@ https://help.splunk.com/en/splunk-enterprise/search/spl-search-reference/9.4/sea
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_network
 from typing import Any
 
 from sigma.backends.splunk.splunk import SplunkBackend
@@ -44,6 +45,8 @@ class SplPrinter(ExplicitPrinter, SplunkBackend):
         if SpecialChars.WILDCARD_SINGLE in text.s:
             return "single wildcard"
         found = {"*": "literal asterisk", "`": "backtick"}
+        if _is_network(literal(text)):
+            return "text that is a network"         # `search` would compare addresses
         return next((found[c] for c in literal(text) if c in found), None) or super().unsayable(text)
 
     def finished(self, predicate: str, state: Mapping[str, Any]) -> str:
@@ -53,6 +56,13 @@ class SplPrinter(ExplicitPrinter, SplunkBackend):
 
 def _quoted(value: SigmaString) -> str:
     return f'"{pattern(value, _QUOTED)}"'
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return "/" in text and bool(ip_network(text, strict=False))
+    except ValueError:
+        return False
 
 
 def _network(value: SigmaCIDRExpression) -> str:

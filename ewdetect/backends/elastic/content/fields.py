@@ -53,15 +53,8 @@ def index_of(vocabulary: Vocabulary) -> list[str]:
 
 def required(read: Reading, more: Iterable[str]) -> list[dict[str, str]]:
     """Every field that the query reads, with its type, sorted by name. `more` are fields of Elastic."""
-    names = {*_conditions(read.vocabulary), *_elastic(read, fields_used(read.resolved)), *more}
+    names = {*read.vocabulary.conditions(), *_elastic(read, fields_used(read.resolved)), *more}
     return [{"name": name, "type": _type(read, name)} for name in sorted(names)]
-
-
-def _conditions(vocabulary: Vocabulary) -> Iterator[str]:
-    """The fields by which the source's records are told from others."""
-    for step in vocabulary.transformations:
-        if step["type"] == "add_condition":
-            yield from step["conditions"]
 
 
 def _elastic(read: Reading, canonical: Iterable[str]) -> Iterator[str]:

@@ -29,14 +29,13 @@ def merge(db: duckdb.DuckDBPyConnection, source: Source, kept: Mapping[str, Fiel
     assert source.merge is not None
     # A length that no record tells is not made up from the clocks of two reporters.
     record = {f.name: f for f in kept.values() if f.origin == "record" and source.tells(f.name)}
-    db.execute(f"CREATE OR REPLACE TEMP TABLE link AS {_links(source.merge)}")
+    db.execute(f"CREATE OR REPLACE TEMP VIEW keyed AS {_KEYED}")
     db.execute(f"CREATE OR REPLACE TEMP TABLE connection AS {_connections(source.merge)}")
     db.execute(f"CREATE OR REPLACE TEMP TABLE together AS {_together(source.merge)}")
     before = _count(db)
     db.execute('DELETE FROM record WHERE rowid IN (SELECT "#row" FROM together)')
     db.execute(f"INSERT INTO record BY NAME {_merged(source.merge, _filled(db, record), orientation)}")
-    for table in ("link", "connection", "together"):
-        db.execute(f"DROP TABLE {table}")
+    db.execute("DROP VIEW keyed; DROP TABLE connection; DROP TABLE together")
     return before - _count(db)
 
 
@@ -66,61 +65,65 @@ def _gap(merge: Merge) -> int:
 _PORTS = [f'coalesce("{side}.port", -1)' for side in ("source", "destination")]
 _AHEAD = f"(a.id < b.id OR (a.id = b.id AND {_PORTS[0]} <= {_PORTS[1]}))"
 _BASE = 65_537          # ports, and none
+_A_PORT, _B_PORT = (f"CASE WHEN {_AHEAD} THEN {here} ELSE {there} END" for here, there in (_PORTS, _PORTS[::-1]))
+
+# Whole records, the key of their connection, and whether they go from a to b (`ahead`). Two hosts are one number, and
+# two ports, since that is compared faster.
+_KEYED = f"""SELECT r.*, r.rowid AS "#row", {_AHEAD} AS ahead,
+           "event.start" + CAST(coalesce("event.duration", 0) * 1000000 AS BIGINT) AS "#end",
+           CAST(least(a.id, b.id) AS BIGINT) << 32 | greatest(a.id, b.id) AS "#hosts",
+           CAST({_A_PORT} + 1 AS BIGINT) * {_BASE} + {_B_PORT} + 1 AS "#ports",
+           coalesce("network.transport", '') AS "#transport"
+    FROM record r JOIN address a ON r."source.ip" = a.spelling JOIN address b ON r."destination.ip" = b.spelling
+    WHERE damage IS NULL"""
+
+# Evidence in the order of its weight: the earliest, proof before a reply, that a began before that b did.
+_EVIDENCE = '"event.start" * 4 + CASE WHEN proved THEN 0 ELSE 2 END + CASE WHEN ahead = proved THEN 0 ELSE 1 END'
+# What the records of a session say together: who began (`told`: that a did), and when each side was heard first.
+_VOTES = {
+    "told": f"min({_EVIDENCE}) FILTER (proved OR reply) % 2 = 0",
+    "one_way": "bool_and(ahead) OR NOT bool_or(ahead)",
+    "a_first": 'min("event.start") FILTER (ahead)',
+    "b_first": 'min("event.start") FILTER (NOT ahead)',
+}
+_GROUP = '"#connection", "#session"'
+_VOTED = ", ".join(f"{vote} AS {column}" for column, vote in _VOTES.items())
 
 
 def _key(merge: Merge) -> list[str]:
-    """The columns that records of one connection share. A pair is one number, which is compared faster than two."""
+    """The columns that records of one connection share."""
     return [*map(name, ("#hosts", "#ports", "#transport")), *([BY] if merge.by else [])]
-
-
-def _links(merge: Merge) -> str:
-    """Whole records, the key of their connection, and whether they go from a to b (`ahead`)."""
-    a_port, b_port = (f"CASE WHEN {_AHEAD} THEN {here} ELSE {there} END + 1" for here, there in (_PORTS, _PORTS[::-1]))
-    columns = ['r.rowid AS "#row"', '"event.start"', f"{_AHEAD} AS ahead",
-               'CAST(least(a.id, b.id) AS BIGINT) << 32 | greatest(a.id, b.id) AS "#hosts"',
-               f'CAST({a_port} AS BIGINT) * {_BASE} + {b_port} AS "#ports"',
-               'coalesce("network.transport", \'\') AS "#transport"', *([BY] if merge.by else [])]
-    return (f'SELECT {", ".join(columns)} FROM record r JOIN address a ON r."source.ip" = a.spelling '
-            'JOIN address b ON r."destination.ip" = b.spelling WHERE damage IS NULL')
 
 
 def _connections(merge: Merge) -> str:
     """Keys of more than one record, numbered, and whether they last so long that they may be several sessions."""
     long = f'max("event.start") - min("event.start") > {_gap(merge)} AS long'
-    return (f'SELECT *, row_number() OVER () AS "#connection" FROM (SELECT {", ".join(_key(merge))}, {long} FROM link '
-            'GROUP BY ALL HAVING count(*) > 1)')
+    return (f'SELECT *, row_number() OVER () AS "#connection" FROM (SELECT {", ".join(_key(merge))}, {long}, {_VOTED} '
+            'FROM keyed GROUP BY ALL HAVING count(*) > 1)')
 
 
 def _together(merge: Merge) -> str:
-    """The records of these connections, and which session of the connection each belongs to.
+    """The records of these connections, which session of the connection each belongs to, and the session's votes.
 
     A session ends where nothing is heard for longer than the gap.
     """
-    end = 'r."event.start" + CAST(coalesce(r."event.duration", 0) * 1000000 AS BIGINT)'
-    same = " AND ".join(f"l.{k} = c.{k}" for k in _key(merge))
-    rows = (f'SELECT r.*, {end} AS "#end", l."#row", ahead, "#connection", l."#ports" // {_BASE} - 1 AS "#pa", '
-            f'l."#ports" % {_BASE} - 1 AS "#pb" FROM link l JOIN connection c ON {same} '
-            'JOIN record r ON r.rowid = l."#row"')
+    same = " AND ".join(f"k.{key} = c.{key}" for key in _key(merge))
+    here = f"FROM keyed k JOIN connection c ON {same} WHERE"
+    short = f'SELECT k.*, "#connection", 0 AS "#session", {", ".join(_VOTES)} {here} NOT long'
     order = 'PARTITION BY "#connection" ORDER BY "event.start", "#end"'
     until = f'max("#end") OVER ({order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)'
-    fresh = (f'SELECT *, CASE WHEN "event.start" > {until} + {_gap(merge)} THEN 1 ELSE 0 END AS fresh '
-             f'FROM ({rows} WHERE long)')
-    return (f'SELECT *, 0 AS "#session" FROM ({rows} WHERE NOT long) UNION ALL '
-            f'SELECT * EXCLUDE (fresh), sum(fresh) OVER ({order} ROWS UNBOUNDED PRECEDING) FROM ({fresh})')
-
-
-_GROUP = '"#connection", "#session"'
+    fresh = f'CASE WHEN "event.start" > {until} + {_gap(merge)} THEN 1 ELSE 0 END AS fresh'
+    session = f'CAST(sum(fresh) OVER ({order} ROWS UNBOUNDED PRECEDING) AS INTEGER) AS "#session"'
+    numbered = f'SELECT * EXCLUDE (fresh), {session} FROM (SELECT k.*, "#connection", {fresh} {here} long)'
+    votes = f"SELECT {_GROUP}, {_VOTED} FROM numbered GROUP BY {_GROUP}"
+    return (f"WITH numbered AS MATERIALIZED ({numbered}) {short} "
+            f"UNION ALL BY NAME SELECT * FROM numbered JOIN ({votes}) USING ({_GROUP})")
 
 
 def _merged(merge: Merge, record: Mapping[str, Field], orientation: Orientation) -> str:
     """One row for each session, from its initiator to its responder."""
-    # Evidence in the order of its weight: the earliest, proof before a reply, that a began before that b did.
-    evidence = '"event.start" * 4 + CASE WHEN proved THEN 0 ELSE 2 END + CASE WHEN ahead = proved THEN 0 ELSE 1 END'
-    votes = f"""SELECT {_GROUP}, min({evidence}) FILTER (proved OR reply) % 2 = 0 AS told,
-               bool_and(ahead) OR NOT bool_or(ahead) AS one_way,
-               min("event.start") FILTER (ahead) AS a_first, min("event.start") FILTER (NOT ahead) AS b_first
-        FROM together GROUP BY ALL"""
-    voted = f"SELECT *, {_a_began(orientation)} AS a_began FROM together JOIN ({votes}) USING ({_GROUP})"
+    ports = f'"#ports" // {_BASE} - 1 AS "#pa", "#ports" % {_BASE} - 1 AS "#pb"'
+    voted = f"SELECT *, {ports}, {_a_began(orientation)} AS a_began FROM together"
     forward = f"SELECT *, ahead = a_began AS onward FROM ({voted})"
     opening = 'onward AND "event.start" = CASE WHEN a_began THEN a_first ELSE b_first END AS opening'
     rows = f"SELECT *, {opening} FROM ({forward})"

@@ -27,8 +27,8 @@ from ewdetect.network import Network
 
 MOST_RATIO = 3.0
 LEAST_LINES = 200_000
-# Fewer lines are too few blocks of work to keep every core busy.
-LINES, QUICK_LINES = 1_000_000, 2_000
+# Fewer lines of text are too few blocks of work to keep every core busy.
+LINES, RECORDS, QUICK_LINES = 1_000_000, 200_000, 2_000
 REPEAT = 3
 _HOST = re.compile(r"\b10\.(10|0|128|244|1|2)\.\d+\.(\d+)\b")
 _PORT = re.compile(r"\b(5\d{4})\b")
@@ -57,31 +57,39 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     wanted = [s for s in load_sources() if not options.only or s.name in options.only]
     held = True
-    for speed in measured(wanted, QUICK_LINES if options.quick else LINES):
+    lines, records = (QUICK_LINES, QUICK_LINES) if options.quick else (LINES, RECORDS)
+    for speed in measured(wanted, lines, records):
         held = held and (speed.holds or options.quick)
         mark = "" if speed.holds or options.quick else "   too slow"
         print(f"{speed.source:<22}{speed.lines_per_second:>12,.0f} lines/s{speed.ratio:>8.1f} x{mark}", flush=True)
     return 0 if held else 1
 
 
-def measured(sources: list[Source], count: int) -> Iterator[Speed]:
+def measured(sources: list[Source], lines: int, records: int) -> Iterator[Speed]:
+    """`lines` of text, or JSON `records`, of each source."""
     network = load_network(content_root() / "fixtures" / "networks" / "office.yml", load_fields())
     with tempfile.TemporaryDirectory(prefix="ewdetect-bench-") as folder:
         for source in sources:
             [raw] = [p for p in (content_root() / "mappings" / source.name).glob("sample.*")
                      if p.name != "sample.flows.jsonl"]
             path = Path(folder) / f"{source.name}.log"
+            count = records if _is_json(raw) else lines
             path.write_text("".join(_lines(source, raw, network, count)), encoding="utf-8")
             yield _speed(source, path, network, count)
             path.unlink()
 
 
 def _speed(source: Source, path: Path, network: Network, count: int) -> Speed:
-    is_json = path.read_text(encoding="utf-8")[0] == "{"
+    is_json = _is_json(path)
     turns = [(_seconds(lambda: _alone(path, is_json)), _seconds(lambda: _read(source, path, network)))
              for _ in range(REPEAT)]
     plain, ours = (statistics.median(times) for times in zip(*turns, strict=True))
     return Speed(source.name, not is_json, count / ours, ours / plain)
+
+
+def _is_json(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) == b"{"
 
 
 def _seconds(work: Callable[[], object]) -> float:

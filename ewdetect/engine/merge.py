@@ -96,10 +96,9 @@ def _key(merge: Merge) -> list[str]:
 
 
 def _connections(merge: Merge) -> str:
-    """Keys of more than one record, numbered, and whether they last so long that they may be several sessions."""
+    """Keys of more than one record, their votes, and whether they last so long that they may be several sessions."""
     long = f'max("event.start") - min("event.start") > {_gap(merge)} AS long'
-    return (f'SELECT *, row_number() OVER () AS "#connection" FROM (SELECT {", ".join(_key(merge))}, {long}, {_VOTED} '
-            'FROM keyed GROUP BY ALL HAVING count(*) > 1)')
+    return f'SELECT {", ".join(_key(merge))}, {long}, {_VOTED} FROM keyed GROUP BY ALL HAVING count(*) > 1'
 
 
 def _together(merge: Merge) -> str:
@@ -109,12 +108,13 @@ def _together(merge: Merge) -> str:
     """
     same = " AND ".join(f"k.{key} = c.{key}" for key in _key(merge))
     here = f"FROM keyed k JOIN connection c ON {same} WHERE"
-    short = f'SELECT k.*, "#connection", 0 AS "#session", {", ".join(_VOTES)} {here} NOT long'
+    short = f'SELECT k.*, c.rowid AS "#connection", 0 AS "#session", {", ".join(_VOTES)} {here} NOT long'
+    long = f'SELECT k.*, c.rowid AS "#connection" {here} long'
     order = 'PARTITION BY "#connection" ORDER BY "event.start", "#end"'
     until = f'max("#end") OVER ({order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)'
     fresh = f'CASE WHEN "event.start" > {until} + {_gap(merge)} THEN 1 ELSE 0 END AS fresh'
     session = f'CAST(sum(fresh) OVER ({order} ROWS UNBOUNDED PRECEDING) AS INTEGER) AS "#session"'
-    numbered = f'SELECT * EXCLUDE (fresh), {session} FROM (SELECT k.*, "#connection", {fresh} {here} long)'
+    numbered = f'SELECT * EXCLUDE (fresh), {session} FROM (SELECT *, {fresh} FROM ({long}))'
     votes = f"SELECT {_GROUP}, {_VOTED} FROM numbered GROUP BY {_GROUP}"
     return (f"WITH numbered AS MATERIALIZED ({numbered}) {short} "
             f"UNION ALL BY NAME SELECT * FROM numbered JOIN ({votes}) USING ({_GROUP})")

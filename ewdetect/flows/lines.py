@@ -235,10 +235,10 @@ def unfolded(source: Source, base: str, also: Sequence[str] = ()) -> str:
     # What is no object becomes NULL first, for DuckDB may look into a line before it has tested it.
     items = (f"SELECT {kept}unnest({_items(source.unfold)}) AS item "
              f"FROM (SELECT {kept}CASE WHEN {IS_OBJECT} THEN l END AS l FROM ({base}))")
-    flows = _flows(source.unfold, kept, items)
     outer = [p for p in source.raw_paths() if p.startswith(OUTER)]
     inner = [p for p in source.raw_paths() if not p.startswith(OUTER)]
     around = [f"{transformed('item', [p.removeprefix(OUTER) for p in outer])} AS \"..\""] if outer else []
+    flows = _flows(source.unfold, [*also, *around], items)
     is_json = any(u.columns is None for u in source.unfold)
     whole = f"CASE WHEN {_is_object('flow')} THEN flow END"
     values = [f"unnest({transformed(whole, inner)})"] if is_json else [
@@ -248,7 +248,8 @@ def unfolded(source: Source, base: str, also: Sequence[str] = ()) -> str:
     fault += " ".join(
         f"WHEN kind = {k} AND len(parts) < {u.columns.least} THEN 'ragged'"
         for k, u in enumerate(source.unfold) if u.columns) + " ELSE '' END"
-    return f"SELECT {', '.join([*also, *values, *around])}, {fault} AS \"#fault\" FROM ({flows})"
+    columns = [*also, *values, *(name("..") for _ in around)]
+    return f"SELECT {', '.join(columns)}, {fault} AS \"#fault\" FROM ({flows})"
 
 
 def _json_path(path: str) -> str:
@@ -258,14 +259,18 @@ def _json_path(path: str) -> str:
 
 def _items(unfold: Sequence[Unfold]) -> str:
     """The records of a document; a document that holds none is a record itself."""
-    found = [f"json_extract(l, {text(_json_path(u.items))})" for u in unfold if u.items]
+    # Parts of JSON that is known to be valid, so they are text from here on.
+    found = [f"CAST(json_extract(l, {text(_json_path(u.items))}) AS VARCHAR[])" for u in unfold if u.items]
     paths = list(dict.fromkeys(found))
-    whole = "[CAST(l AS JSON)]"
+    whole = "[l]"
     return whole if not paths else f"coalesce(nullif({' || '.join(f'coalesce({p}, [])' for p in paths)}, []), {whole})"
 
 
-def _flows(unfold: Sequence[Unfold], kept: str, items: str) -> str:
-    """A row for each `flow` of an item, with its `kind`, which is the place in `unfold`, and its `parts`."""
+def _flows(unfold: Sequence[Unfold], kept: Sequence[str], items: str) -> str:
+    """A row for each `flow` of an item, with its `kind`, which is the place in `unfold`, and its `parts`.
+
+    `kept` are columns of the item, made once for all its flows.
+    """
     found = ", ".join(f"coalesce(json_extract_string(item, {text(_json_path(u.flows))}), []) AS f{k}"
                       for k, u in enumerate(unfold))
     itself = "CAST(item AS VARCHAR)" if any(u.columns is None for u in unfold) else "CAST(NULL AS VARCHAR)"
@@ -274,14 +279,20 @@ def _flows(unfold: Sequence[Unfold], kept: str, items: str) -> str:
     ends = [" + ".join(f"len(f{j})" for j in range(k + 1)) for k in range(len(unfold))]
     kinds = " ".join(f"WHEN n <= {end} THEN {k}" for k, end in enumerate(ends))
     each = (f"SELECT *, unnest(coalesce(nullif({listed}, []), [{itself}])) AS flow, "
-            f"unnest(range(1, greatest({ends[-1]}, 1) + 1)) AS n FROM (SELECT {kept}item, {found} FROM ({items}))")
-    splits = " ".join(f"WHEN {k} THEN string_split(flow, {text(u.columns.separator)})"
-                      for k, u in enumerate(unfold) if u.columns)
+            f"unnest(range(1, greatest({ends[-1]}, 1) + 1)) AS n "
+            f"FROM (SELECT {', '.join([*kept, 'item', found])} FROM ({items}))")
+    splits = " ".join(f"WHEN {k} THEN {_split_flow(u.columns)}" for k, u in enumerate(unfold) if u.columns)
     parts = f"CASE kind {splits} END" if splits else "CAST(NULL AS VARCHAR[])"
     return f"SELECT *, {parts} AS parts FROM (SELECT *, CASE {kinds} END AS kind FROM ({each}))"
+
+
+def _split_flow(columns: Columns) -> str:
+    """The values of a flow without the blanks around them, which are looked for once."""
+    split = f"string_split(flow, {text(columns.separator)})"
+    return f"CASE WHEN contains(flow, ' ') THEN list_transform({split}, lambda x: trim(x)) ELSE {split} END"
 
 
 def _value(path: str, unfold: Sequence[Unfold]) -> str:
     branches = [f"WHEN {k} THEN parts[{u.columns.names.index(path) + 1}]"
                 for k, u in enumerate(unfold) if u.columns and path in u.columns.names]
-    return f"nullif(trim(CASE kind {' '.join(branches)} END), '')" if branches else "CAST(NULL AS VARCHAR)"
+    return f"nullif(CASE kind {' '.join(branches)} END, '')" if branches else "CAST(NULL AS VARCHAR)"

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import duckdb
 
-from ewdetect.engine.relations import Reading, Relation, changed_header, nothing, numbered, relation
+from ewdetect.engine.relations import (
+    Reading,
+    Relation,
+    changed_header,
+    nothing,
+    numbered,
+    overlong,
+    relation,
+)
 from ewdetect.flows import Source
 from ewdetect.flows.files import Container, FlowFile, cleaned, fits, inspect, salvage
 from ewdetect.flows.lines import HEADER
@@ -139,7 +147,8 @@ def _fill(db: duckdb.DuckDBPyConnection, source: Source, fields: Mapping[str, Fi
     """
     known, narrow = source.raw_paths(), _narrowed(source, fields)
     # The JSON reader takes a byte order mark for damage.
-    files = [cleaned(f, scratch) if f.marked and f.container is Container.NDJSON else f for f in files]
+    files = [cleaned(f, scratch) if (f.marked and f.container is Container.NDJSON) or overlong(source, f) else f
+             for f in files]
     for how in (Reading(natural_types(narrow, fields), known), Reading({}, known)):
         try:
             _create(db, narrow, fields, files, kind, how)

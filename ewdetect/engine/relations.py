@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from ewdetect.flows import Format, Source
-from ewdetect.flows.files import Container, FlowFile
+from ewdetect.flows.files import Container, FlowFile, lines_within
 from ewdetect.flows.lines import HEADER, is_header, json_fault, plain_json, split_lines, unfolded
 from ewdetect.flows.sql import column_types, name, text, tree
 from ewdetect.problems import Location, Problem, Rejected, suggest
@@ -40,7 +40,8 @@ class Reading:
 _LINES = ("delim = chr(1), quote = '', escape = '', header = false, columns = {'l': 'VARCHAR'}, auto_detect = false, "
           "strict_mode = false")
 _NAMES = "starts_with(l, '#fields')"        # a Zeek line that names the columns
-_LONGEST_RECORD = 33_554_432            # bytes of a line that holds many flows
+_RECORD, _LONGEST_RECORD = 4_194_304, 33_554_432        # bytes of a line that holds many flows, and of a rare one
+_LONGEST_JSON, _LONGEST_TEXT = 16_000_000, 2_000_000    # what DuckDB takes, in bytes
 
 
 def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile], how: Reading) -> Relation:
@@ -63,9 +64,10 @@ def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[Flow
         case Container.DOCUMENT if source.unfold or not how.natural:
             return Relation(f"({_documents(source, paths, gz)})", {})
     if source.unfold:
-        reader = f"read_csv({paths}{gz}, {_LINES}, max_line_size = {_LONGEST_RECORD}, buffer_size = {_LONGEST_RECORD})"
-        base = f"SELECT {_CLEAN} FROM {reader} WHERE {_TEXT}"
-        return Relation(f"({unfolded(source, base)})", {})
+        # A buffer's lines are parsed together, several times over, so the buffer bounds the memory.
+        size = _RECORD if all(lines_within(f, _RECORD) for f in files) else _LONGEST_RECORD
+        reader = f"read_csv({paths}{gz}, {_LINES}, max_line_size = {size}, buffer_size = {size})"
+        return Relation(f"({unfolded(source, f'SELECT {_CLEAN} FROM {reader}', _TEXT)})", {})
     columns = column_types(source.raw_paths(), how.natural)
     struct = ", ".join(f"{name(k)}: {text(v)}" for k, v in columns.items())
     form = "newline_delimited" if files[0].container is Container.NDJSON else "array"
@@ -94,11 +96,20 @@ def _documents(source: Source, paths: str, gz: str, *also: str) -> str:
         whole_again = "CASE WHEN starts_with(x, '{') THEN x || '}' ELSE x END"
         return plain_json(source, f"SELECT {whole_again} AS l, line FROM ({each}) WHERE x <> ''", also)
     if source.unfold:
-        return unfolded(source, f"SELECT l, 0 AS line FROM ({whole})", also)
+        return unfolded(source, f"SELECT l, 0 AS line FROM ({whole})", "true", also)
     is_list = "coalesce(json_valid(l), false) AND starts_with(ltrim(l), '[')"
     listed = f"CASE WHEN {is_list} THEN json_extract_string(l, '$[*]') ELSE [l] END"
     each = f"SELECT unnest({listed}) AS l, generate_subscripts({listed}, 1) AS line FROM ({whole})"
     return plain_json(source, each, also)
+
+
+def overlong(source: Source, file: FlowFile) -> bool:
+    """Whether a text file has lines that the reader of its kind does not take."""
+    if file.container is Container.PARQUET:
+        return False
+    if source.unfold:
+        return not lines_within(file, _LONGEST_RECORD)
+    return not lines_within(file, _LONGEST_JSON if file.container is Container.NDJSON else _LONGEST_TEXT)
 
 
 def nothing(source: Source) -> Relation:
@@ -120,9 +131,9 @@ def numbered(source: Source, file: FlowFile) -> Relation | None:
         case Container.DOCUMENT:
             return Relation(f"({_documents(source, f'[{text(file.path)}]', _gz(file), 'line')})", {})
         case Container.NDJSON:
-            base = f"SELECT * FROM ({lines}) WHERE {_TEXT}"
-            make = unfolded if source.unfold else plain_json
-            return Relation(f"({make(source, base, ['line'])})", {})
+            if source.unfold:
+                return Relation(f"({unfolded(source, lines, _TEXT, ['line'])})", {})
+            return Relation(f"({plain_json(source, f'SELECT * FROM ({lines}) WHERE {_TEXT}', ['line'])})", {})
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import glob
 import gzip
+import mmap
 import shutil
 import sys
 import zlib
@@ -179,6 +180,35 @@ def salvage(file: FlowFile, spool: Path) -> tuple[FlowFile, str] | None:
 def _chunks(stream: gzip.GzipFile) -> Iterator[bytes]:
     while chunk := stream.read1(1 << 20):
         yield chunk
+
+
+def lines_within(file: FlowFile, size: int) -> bool:
+    """Whether no line of a text file is longer than `size` bytes, at least 1 MiB.
+
+    DuckDB leaves out lines longer than its buffer, and says nothing. Of a file that is not compressed, this looks at
+    one place in `size` bytes.
+    """
+    if file.gzipped:
+        return _unpacked_within(file, size)
+    with open(file.path, "rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        begin = 0
+        while len(text) - begin > size:
+            begin = text.rfind(b"\n", begin, begin + size + 1) + 1 or len(text) + 1
+        return begin <= len(text)
+
+
+def _unpacked_within(file: FlowFile, size: int) -> bool:
+    length = 0
+    try:
+        with gzip.open(file.path) as raw:
+            while length <= size and (chunk := raw.read(1 << 20)):
+                head, end, rest = chunk.partition(b"\n")
+                length += len(head)
+                if end and length <= size:
+                    length = len(rest) - 1 - rest.rfind(b"\n")
+    except (EOFError, OSError, zlib.error):
+        pass        # a damaged end is the reader's to find
+    return length <= size
 
 
 def cleaned(file: FlowFile, spool: Path) -> FlowFile:

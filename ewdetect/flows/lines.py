@@ -226,19 +226,23 @@ def plain_json(source: Source, base: str, also: Sequence[str] = ()) -> str:
     return f'SELECT *, {json_fault(source)} AS "#fault" FROM ({parsed})'
 
 
-def unfolded(source: Source, base: str, also: Sequence[str] = ()) -> str:
-    """Records that hold many flows, as one row for each flow.
+def unfolded(source: Source, base: str, holds: str, also: Sequence[str] = ()) -> str:
+    """Records that hold many flows, as one row for each flow. `holds` is what lines must be to be records.
 
     A record that holds none is a flow itself where flows are JSON, and else of another kind.
     """
     kept = "".join(f"{a}, " for a in also)
-    # What is no object becomes NULL first, for DuckDB may look into a line before it has tested it.
-    items = (f"SELECT {kept}unnest({_items(source.unfold)}) AS item "
-             f"FROM (SELECT {kept}CASE WHEN {IS_OBJECT} THEN l END AS l FROM ({base}))")
-    outer = [p for p in source.raw_paths() if p.startswith(OUTER)]
+    # Lines that hold none become no items: a filter would put the few of many buffers together, and all would be parsed
+    # at once. What is no object becomes NULL first, for DuckDB may look into a line before it has tested it.
+    items = (f"SELECT {kept}unnest(CASE WHEN held THEN {_items(source.unfold)} ELSE [] END) AS item "
+             f"FROM (SELECT {kept}coalesce({holds}, false) AS held, "
+             f"CASE WHEN {IS_OBJECT} THEN l END AS l FROM ({base}))")
+    outer = [p.removeprefix(OUTER) for p in source.raw_paths() if p.startswith(OUTER)]
     inner = [p for p in source.raw_paths() if not p.startswith(OUTER)]
-    around = [f"{transformed('item', [p.removeprefix(OUTER) for p in outer])} AS \"..\""] if outer else []
-    flows = _flows(source.unfold, [*also, *around], items)
+    around = [f"{_struct('t', tree(outer))} AS {name('..')}"] if outer else []
+    wanted = [tuple(p.split("/")) for p in (*outer, *(u.flows for u in source.unfold))]
+    opened = f"SELECT *, json_transform(item, {text(json.dumps(_structure(wanted)))}) AS t FROM ({items})"
+    flows = _flows(source.unfold, [*also, *around], opened)
     is_json = any(u.columns is None for u in source.unfold)
     whole = f"CASE WHEN {_is_object('flow')} THEN flow END"
     values = [f"unnest({transformed(whole, inner)})"] if is_json else [
@@ -257,6 +261,39 @@ def _json_path(path: str) -> str:
     return "$" + "".join("[*]" if s == "*" else f"[{s}]" if s.isdigit() else f'."{s}"' for s in steps if s)
 
 
+def _structure(paths: Sequence[Sequence[str]]) -> Any:
+    """What json_transform is to make of JSON so that the paths are in it: objects, lists, and texts at their ends."""
+    if not all(paths):
+        return "VARCHAR"
+    if _is_place(paths[0][0]):
+        return [_structure([p[1:] for p in paths])]
+    return {key: _structure([p[1:] for p in paths if p[0] == key]) for key in dict.fromkeys(p[0] for p in paths)}
+
+
+def _is_place(step: str) -> bool:
+    """Whether a step of a path goes into a list: to all its elements, or to one."""
+    return step == "*" or step.isdigit()
+
+
+def _struct(value: str, node: Mapping[str, Any]) -> str:
+    """A part of a struct, with the names of `node` alone."""
+    parts = (f"{text(key)}: {f'{value}.{name(key)}' if child is None else _struct(f'{value}.{name(key)}', child)}"
+             for key, child in node.items())
+    return f"{{{', '.join(parts)}}}"
+
+
+def _picked(value: str, steps: Sequence[str], depth: int = 0) -> str:
+    """What a path leads to in a value that json_transform made: with a `*` in it, all that it leads to, as one list."""
+    if not steps:
+        return value
+    step, *rest = steps
+    if step == "*":
+        each = f"x{depth}"
+        listed = value if not rest else f"list_transform({value}, lambda {each}: {_picked(each, rest, depth + 1)})"
+        return f"flatten({listed})" if "*" in rest else listed
+    return _picked(f"{value}[{int(step) + 1}]" if step.isdigit() else f"{value}.{name(step)}", rest, depth)
+
+
 def _items(unfold: Sequence[Unfold]) -> str:
     """The records of a document; a document that holds none is a record itself."""
     # Parts of JSON that is known to be valid, so they are text from here on.
@@ -271,8 +308,7 @@ def _flows(unfold: Sequence[Unfold], kept: Sequence[str], items: str) -> str:
 
     `kept` are columns of the item, made once for all its flows.
     """
-    found = ", ".join(f"coalesce(json_extract_string(item, {text(_json_path(u.flows))}), []) AS f{k}"
-                      for k, u in enumerate(unfold))
+    found = ", ".join(f"coalesce({_picked('t', u.flows.split('/'))}, []) AS f{k}" for k, u in enumerate(unfold))
     itself = "CAST(item AS VARCHAR)" if any(u.columns is None for u in unfold) else "CAST(NULL AS VARCHAR)"
     listed = " || ".join(f"f{k}" for k in range(len(unfold)))
     # The number of a flow in the joined lists tells which of them it is from.

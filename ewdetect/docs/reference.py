@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from ewdetect.attack import techniques
+from ewdetect.backends.vocabulary import Vocabulary, load_vocabulary
 from ewdetect.cli import verbs
 from ewdetect.codes import explanations
 from ewdetect.counts import MEANINGS
@@ -18,6 +19,7 @@ from ewdetect.flows import Source, Traits
 from ewdetect.flows.source import knows_bytes
 from ewdetect.load import context_fields
 from ewdetect.model import Field, Pack
+from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
 
 _WIDTH = 100
@@ -67,8 +69,19 @@ def sources_page(sources: Sequence[Source], fields: Mapping[str, Field]) -> str:
 
 def sources_table(sources: Sequence[Source]) -> str:
     """One line for each source."""
-    return table(("source", "what it reads", "outcomes it tells apart", "a flow may arrive late by"),
-                 [(f"`{s.name}`", s.title, code(s.traits.outcomes), s.traits.delay) for s in sources])
+    return table(("source", "what it reads", "outcomes it tells apart", "a flow may arrive late by", "queries for"),
+                 [(f"`{s.name}`", s.title, code(s.traits.outcomes), s.traits.delay,
+                   ", ".join(title for title, found in _vocabularies(s) if not isinstance(found, Rejected)))
+                  for s in sources])
+
+
+def _vocabularies(source: Source) -> Iterator[tuple[str, Vocabulary | Rejected]]:
+    """Each SIEM, and how it holds the flows of a source, or why no query can ask it for them."""
+    for title, shared, siem in (("Elastic", "ecs", "elastic"), ("Splunk", "cim", "splunk")):
+        try:
+            yield title, load_vocabulary(shared, siem, source)
+        except Rejected as rejected:
+            yield title, rejected
 
 
 def _source(source: Source, fields: Mapping[str, Field]) -> str:
@@ -79,7 +92,7 @@ def _source(source: Source, fields: Mapping[str, Field]) -> str:
         f"Reports denials: {_yes('denied' in source.traits.outcomes)}; knows the state: "
         f"{_yes(source.tells('network.state'))}; the application: {_yes(source.tells('network.protocol'))}; bytes: "
         f"{knows_bytes(source)}",
-        *([f"Does not fill: {code(absent)}"] if absent else ["Fills every record field"])])
+        *([f"Does not fill: {code(absent)}"] if absent else ["Fills every record field"]), *_queries(source)])
 
 
 def _records(source: Source) -> Iterator[str]:
@@ -88,6 +101,14 @@ def _records(source: Source) -> Iterator[str]:
     if source.merge:
         counted = {"sum": "each counts anew", "max": "later ones go on counting"}[source.merge.counters]
         yield f"Joined into one flow where no two are more than {source.merge.gap} apart; {counted}"
+
+
+def _queries(source: Source) -> Iterator[str]:
+    for title, found in _vocabularies(source):
+        if isinstance(found, Rejected):
+            yield f"Queries for {title}: none; {found.problems[0].message}"
+        else:
+            yield " ".join([f"Queries for {title}: yes.", *found.caveats])
 
 
 _REPORTS = {"once": "one", "twice": "both ends or both ways", "installments": "installments"}

@@ -171,6 +171,12 @@ def test_corelight_counts_the_bytes_on_the_wire_and_each_connection_once() -> No
     assert 'labels.corelight.event_sub_type == "conn"' in query and "source.bytes" not in query
 
 
+def test_a_word_of_the_log_is_compared_in_the_type_of_the_field() -> None:
+    """Packetbeat's record has `true` as text for the reader, and Elastic a boolean."""
+    query = converted(asking({"flow.outcome": "failed"}), "esql", source_name="packetbeat_flow").text
+    assert "flow.final == true" in query and "TO_LOWER(flow.final)" not in query
+
+
 def test_what_a_source_does_not_tell_is_refused() -> None:
     with pytest.raises(Rejected) as refused:
         converted(pack().rules["large_internal_transfer"], "esql", source_name="sysmon_3")

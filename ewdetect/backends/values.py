@@ -145,13 +145,19 @@ class SourceValues(DetectionItemTransformation):
             case "present":
                 return item(name, [SigmaExists(bool(term.values[0]))])
             case "not":
-                return every(item(name, [SigmaExists(True)]), item(name, map(constant, term.values), negated=True))
+                return every(item(name, [SigmaExists(True)]), item(name, self._words(term), negated=True))
             case "":
                 # The values of a canonical field are meant as the sensor writes them; a raw path has no field at all.
-                words = map(constant, term.values)
+                words = self._words(term)
                 respelt = name in self.vocabulary.values and name not in self.source.fields
                 return self._respelt(name, words) if respelt else item(name, words)
         return item(name, [SigmaCompareExpression(SigmaNumber(v), _COMPARE[term.operator]) for v in term.values])
+
+    def _words(self, term: Term) -> list[SigmaType]:
+        """The values of a condition on a raw text, in the type of the SIEM's field."""
+        if self.vocabulary.content["types"].get(term.path) == "boolean":
+            return [constant(value == "true") for value in term.values]
+        return [constant(value) for value in term.values]
 
     def _respelt(self, name: str, values: Iterable[SigmaType]) -> Node:
         spellings = self.vocabulary.values.get(name, {})

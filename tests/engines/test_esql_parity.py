@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 
 from ewdetect.backends.base import Query
+from ewdetect.backends.vocabulary import load_vocabulary
 from ewdetect.cases import CaseFile
 from ewdetect.convert import backend, convert_rule
+from ewdetect.load import load_sources
 from ewdetect.model import Rule
 from ewdetect.problems import Rejected
 from ewdetect.resolve import ResolvedRule, resolve_rule
-from tests.convert_world import SOURCES, office, pack, source
+from tests.convert_world import ROOT, SOURCES, office, pack, source
 from tests.engines.elastic_world import indexed, properties
 from tests.engines.elasticsearch.analyzer import Analyzer, Index
 from tests.engines.elasticsearch.client import Client
@@ -30,6 +32,9 @@ from tests.engines.kibana import MAX_SIGNALS, milliseconds, worlds
 from tests.engines.ledger import Entry, Ledger
 from tests.engines.spl_parity import CONTEXTS, case_files, windowed
 
+_AS = {"constant_keyword": "keyword", "wildcard": "keyword", "match_only_text": "text"}     # as ES|QL sees them
+OTHERS = [s.name for s in load_sources() if s.name not in SOURCES
+          and (ROOT / "mappings" / s.name / "elastic.yml").is_file()]
 PROVED = [f for f in case_files() if windowed(f)]
 
 
@@ -77,6 +82,27 @@ def test_elasticsearch_9_accepts_every_query(front: Analyzer, name: str, context
         columns = dict(front.check(query.text, [Index(index[1], types)]))
         assert columns["_id"] == "keyword" and columns["@timestamp"] == "datetime"
         assert set(re.findall(r"MV_EXPAND (\S+)", query.text)) <= columns.keys()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_elasticsearch_9_accepts_the_queries_of_every_other_source(front: Analyzer, name: str) -> None:
+    """With the types that the mapping says its fields have: a comparison that does not fit them is refused."""
+    vocabulary = load_vocabulary("ecs", "elastic", source(name))
+    named = dict.fromkeys([*vocabulary.conditions(), *vocabulary.raw.values()])
+    types = {field: kind["type"] for field, kind in properties([named], name).items()}
+    types |= {field: _AS.get(kind, kind) for field, kind in vocabulary.content["types"].items()}
+    accepted = 0
+    for rule in pack().alerting():
+        try:
+            _, query = converted(rule, name, "inline")
+        except Rejected:
+            continue
+        index = re.match(r"FROM (\S+)", query.text)
+        assert index
+        columns = dict(front.check(query.text, [Index(index[1], types)]))
+        assert columns["@timestamp"] == "datetime"
+        accepted += 1
+    assert accepted
 
 
 # ---------------------------------------------------------------- faults

@@ -13,7 +13,8 @@ import duckdb
 
 from ewdetect.flows import Format, Source
 from ewdetect.flows.files import Container, FlowFile, lines_within
-from ewdetect.flows.lines import HEADER, is_header, json_fault, plain_json, split_lines, unfolded
+from ewdetect.flows.lines import HEADER, is_header, split_lines
+from ewdetect.flows.records import json_fault, plain_json, unfolded
 from ewdetect.flows.sql import column_types, name, text, tree
 from ewdetect.problems import Location, Problem, Rejected, suggest
 

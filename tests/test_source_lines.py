@@ -105,12 +105,13 @@ def test_a_line_of_a_megabyte(tmp_path: Path) -> None:
     assert (report.kept, report.passed) == (2, 1)
 
 
+@pytest.mark.parametrize("length", [5_000_000, 70_000_000])
 @pytest.mark.parametrize("gzipped", [False, True])
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_line_beyond_every_buffer_is_counted(tmp_path: Path, place: int, gzipped: bool) -> None:
+def test_a_line_beyond_every_buffer_is_counted(tmp_path: Path, place: int, gzipped: bool, length: int) -> None:
     """DuckDB's reader leaves out a line longer than its buffer of 32 MB, and says nothing."""
     lines = [asa("Jan 15 2026 10:00:00"), asa("Jan 15 2026 10:00:01", 2)]
-    lines.insert(place, "z" * 70_000_000 + "\n")
+    lines.insert(place, "z" * length + "\n")
     text = "".join(lines).encode()
     report, flows = read("cisco_asa", written(tmp_path / "a.log", gzip.compress(text, 1) if gzipped else text))
     assert len(flows) == 2 and (report.read, report.passed) == (3, 1)
@@ -123,6 +124,14 @@ def test_a_record_beyond_every_buffer_is_counted(tmp_path: Path, name: str) -> N
     long = json.dumps({"pad": "z" * 70_000_000}) + "\n"
     report, _ = read(name, written(tmp_path / "a.jsonl", good + long))
     assert (report.read, report.kept) == (alone.read + 1, alone.kept)
+
+
+def test_a_list_of_records_on_one_line_may_be_long(tmp_path: Path) -> None:
+    lines = (MAPPINGS / "sysmon_3" / "sample.jsonl").read_text().splitlines()
+    record = next(line for line in lines if json.loads(line).get("EventID") == 3)
+    count = 6_000_000 // len(record)
+    report, _ = read("sysmon_3", written(tmp_path / "a.json", f"[{', '.join([record] * count)}]"))
+    assert report.read == count and report.kept + report.joined == count
 
 
 @given(lengths=st.lists(st.integers(0, 3 << 20), max_size=6), size=st.integers(1 << 20, 3 << 20), ended=st.booleans(),

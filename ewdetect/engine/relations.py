@@ -42,7 +42,7 @@ _LINES = ("delim = chr(1), quote = '', escape = '', header = false, columns = {'
           "strict_mode = false")
 _NAMES = "starts_with(l, '#fields')"        # a Zeek line that names the columns
 _RECORD, _LONGEST_RECORD = 4_194_304, 33_554_432        # bytes of a line that holds many flows, and of a rare one
-_LONGEST_JSON, _LONGEST_TEXT = 16_000_000, 2_000_000    # what DuckDB takes, in bytes
+_LONGEST_TEXT = 2_000_000               # bytes of any other line
 
 
 def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[FlowFile], how: Reading) -> Relation:
@@ -105,12 +105,10 @@ def _documents(source: Source, paths: str, gz: str, *also: str) -> str:
 
 
 def overlong(source: Source, file: FlowFile) -> bool:
-    """Whether a text file has lines that the reader of its kind does not take."""
-    if file.container is Container.PARQUET:
-        return False
-    if source.unfold:
+    """Whether a file has lines that DuckDB's reader of lines drops. Its JSON reader refuses what is too long for it."""
+    if source.unfold and file.container is Container.NDJSON:
         return not lines_within(file, _LONGEST_RECORD)
-    return not lines_within(file, _LONGEST_JSON if file.container is Container.NDJSON else _LONGEST_TEXT)
+    return file.container in (Container.CSV, Container.ZEEK_TSV) and not lines_within(file, _LONGEST_TEXT)
 
 
 def nothing(source: Source) -> Relation:

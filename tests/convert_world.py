@@ -11,13 +11,14 @@ import operator
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ewdetect.backends.base import Query
 from ewdetect.convert import backend, convert_rule
-from ewdetect.flows import Source, Term
+from ewdetect.flows import FieldSpec, Source, Term
 from ewdetect.load import context_fields, load_fields, load_network, load_pack, load_source
 from ewdetect.model import OWN_KINDS, Field, Kind, Pack, Rule
 from ewdetect.network import Network, address_int, network_from, segments
@@ -169,26 +170,38 @@ def by_path(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
             "tcp/tcp_flags_ts": raw["ts"] if tcp else None, "tcp/tcp_flags_tc": raw["tc"] if tcp else None}
 
 
-def holds(term: Term, values: Mapping[str, Any]) -> bool:
-    value = values.get(term.path)
+def holds(term: Term, value: Any) -> bool:
+    """Whether a raw value fits, as the reader judges: texts without regard to letters, numbers as numbers."""
+    if term.operator == "present":
+        return (value is not None) is bool(term.values[0])
     if value is None:
         return False
+    text, words = str(value).lower(), [str(v).lower() for v in term.values]
     match term.operator:
-        case "bits":
-            return bool(int(value, 16) & term.values[0] == term.values[0])
-        case "nobits":
-            return not int(value, 16) & term.values[0]
-        case "":
-            return value in term.values
+        case "bits" | "nobits":
+            mask = int(term.values[0])
+            return int(value, 16) & mask == (mask if term.operator == "bits" else 0)
+        case "startswith":
+            return text.startswith(tuple(words))
+        case "like" | "unlike":
+            liked = any(fnmatchcase(text, word.replace("[", "[[]")) for word in words)
+            return liked is (term.operator == "like")
+        case "" | "not":
+            return (text in words) is (term.operator == "")
     order = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
-    return bool(order[term.operator](value, term.values[0]))
+    return bool(order[term.operator](float(value), term.values[0]))
+
+
+def first_case(cases: FieldSpec, values: Mapping[str, Any]) -> Any:
+    """What the first case that holds gives. `values` are those of the raw paths."""
+    return next((c.result for c in cases.cases if all(holds(t, values.get(t.path)) for t in c.terms)), cases.otherwise)
 
 
 def outcome(name: str, raw: Mapping[str, Any]) -> Any:
     spec, values = source(name).fields["flow.outcome"], by_path(name, raw) if name != "flow" else {}
     if name == "flow":
         return raw["outcome"]
-    return next((c.result for c in spec.cases if all(holds(t, values) for t in c.terms)), spec.otherwise)
+    return first_case(spec, values)
 
 
 def context_of(where: Network, address: str) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ from ewdetect.docs.queries import one_command_a_line
 from ewdetect.load import load_sources
 from ewdetect.model import Kind, Rule
 from ewdetect.problems import Rejected
-from tests.convert_world import DIALECTS, ROOT, converted, golden_forms, pack, refusal, sayable
+from tests.convert_world import DIALECTS, ROOT, SOURCES, converted, golden_forms, pack, refusal, sayable
 from tests.elastic_rules import golden_rules
 from tests.faults.page import golden_page
 from tests.samples import golden_samples
@@ -73,7 +73,7 @@ def _query(rule: Rule, dialect: str, source: str, context: str) -> str:
 
 
 # Of the other sources, enough to review their names: two rules, context written in.
-NAMED = tuple(s.name for s in load_sources() if s.name not in ("flow", "suricata_eve", "zeek_conn"))
+NAMED = tuple(s.name for s in load_sources() if s.name not in SOURCES)
 NAMED_RULES = ("db_unapproved_role", "constrained_device_admin")
 
 

@@ -38,7 +38,7 @@ from ewdetect.load import load_fields
 from ewdetect.model import Field, Rule
 from ewdetect.network import Network
 from ewdetect.plan import plan
-from ewdetect.problems import Problem, Rejected, suggest
+from ewdetect.problems import Location, Problem, Rejected, suggest
 from ewdetect.resolve import ResolvedRule
 from ewdetect.schedule import schedule
 
@@ -221,6 +221,19 @@ def cannot_say(name: str, setting: Setting) -> str:
     """The sentence that refuses a field which the SIEM does not hold."""
     target = setting.target
     return f"{target.name} ({target.dialect}) cannot say `{name}`: {setting.vocabulary.cannot[name]}"
+
+
+def unnamed(name: str, resolved: ResolvedRule, setting: Setting, place: Location, held: str) -> Rejected:
+    """Why a field that a rule groups or counts by has no name. `held` is what holds the SIEM's fields."""
+    if name in setting.vocabulary.cannot:
+        return Rejected([Problem("convert/unsupported", f"`{resolved.rule.name}`: {cannot_say(name, setting)}", place,
+                                 "use another target or source")])
+    field = setting.fields.get(name)
+    why = f"{setting.vocabulary.path} has no name for it"
+    fix = "map it there, or use another source" if field else suggest(name, sorted(setting.names))
+    if field and field.origin != "record":
+        why, fix = f"a query groups and counts by fields that the {held} have", "convert with --context enriched"
+    return Rejected([Problem("convert/unmapped-field", f"`{resolved.rule.name}`: `{name}`: {why}", place, fix)])
 
 
 def _names(asked: SigmaDetectionItem) -> Iterator[str]:

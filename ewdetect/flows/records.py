@@ -123,7 +123,7 @@ def _flows(unfold: Sequence[Unfold], kept: Sequence[str], items: str) -> str:
     `kept` are columns of the item, made once for all its flows.
     """
     found = ", ".join(f"coalesce({_picked('t', u.flows.split('/'))}, []) AS f{k}" for k, u in enumerate(unfold))
-    itself = "CAST(item AS VARCHAR)" if any(u.columns is None for u in unfold) else "CAST(NULL AS VARCHAR)"
+    itself = "item" if any(u.columns is None for u in unfold) else "CAST(NULL AS VARCHAR)"
     listed = " || ".join(f"f{k}" for k in range(len(unfold)))
     # The number of a flow in the joined lists tells which of them it is from.
     ends = [" + ".join(f"len(f{j})" for j in range(k + 1)) for k in range(len(unfold))]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.convert_world import by_path, fields, holds, source
+from tests.convert_world import by_path, fields, first_case, source
 
 Flow = dict[str, Any]
 _STATES = {"established": "SF", "failed": "S0", "unknown": "OTH"}
@@ -72,4 +72,4 @@ def _flags(told: Mapping[str, Any]) -> dict[str, str]:
 def outcome_of(name: str, raw: Mapping[str, Any]) -> Any:
     """The outcome that source.yml reads out of raw values."""
     spec, values = source(name).fields["flow.outcome"], by_path(name, raw)
-    return next((c.result for c in spec.cases if all(holds(t, values) for t in c.terms)), spec.otherwise)
+    return first_case(spec, values)

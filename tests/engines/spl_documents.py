@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from tests.convert_world import fields, holds, source
+from tests.convert_world import fields, first_case, source
 from tests.engines.spl import DataModel, network_traffic
 
 SECOND = 1_000_000
@@ -52,7 +52,7 @@ def _flow(flow: Flow, number: int) -> dict[str, Any]:
 def _told(name: str, flow: Flow, values: Mapping[str, Any]) -> bool:
     """Whether the raw values mean the outcome that the flow has."""
     spec = source(name).fields["flow.outcome"]
-    found = next((c.result for c in spec.cases if all(holds(t, values) for t in c.terms)), spec.otherwise)
+    found = first_case(spec, values)
     return bool(found == flow["flow.outcome"])
 
 

@@ -11,7 +11,6 @@ from ewdetect.backends.elastic.rows import quoted
 from ewdetect.backends.events import sums_of
 from ewdetect.backends.predicate import Setting
 from ewdetect.model import Kind, Rule
-from ewdetect.problems import Problem, Rejected, suggest
 from ewdetect.resolve import ResolvedRule
 
 
@@ -48,17 +47,8 @@ class Reader:
         names = self.setting.names
         if canonical in names:
             return names[canonical]
-        if canonical in self.setting.vocabulary.cannot:
-            raise Rejected([Problem("convert/unsupported", f"`{self.resolved.rule.name}`: "
-                                    f"{predicate.cannot_say(canonical, self.setting)}",
-                                    self.resolved.rule.document.at("correlation"), "use another target or source")])
-        field = self.setting.fields.get(canonical)
-        why = f"{self.setting.vocabulary.path} has no name for it"
-        fix = "map it there, or use another source" if field else suggest(canonical, sorted(names))
-        if field and field.origin != "record":
-            why, fix = "a query groups and counts by fields that the documents have", "convert with --context enriched"
-        raise Rejected([Problem("convert/unmapped-field", f"`{self.resolved.rule.name}`: `{canonical}`: {why}",
-                                self.resolved.rule.document.at("correlation"), fix)])
+        raise predicate.unnamed(canonical, self.resolved, self.setting,
+                                self.resolved.rule.document.at("correlation"), "documents")
 
     def _plain(self, name: str, target: str) -> str:
         field = self.setting.fields.get(name)

@@ -11,7 +11,7 @@ from ewdetect.backends.predicate import Setting
 from ewdetect.backends.splunk.rows import numbers, quoted
 from ewdetect.backends.tree import without
 from ewdetect.model import Kind, Rule
-from ewdetect.problems import Location, Problem, Rejected, suggest
+from ewdetect.problems import Location
 from ewdetect.resolve import ResolvedRule
 
 _NUMBERS = ("integer", "number")
@@ -59,20 +59,8 @@ class Reader:
 
     def _refuse(self, name: str) -> None:
         """Raises Rejected for a field that the events do not hold as it is meant."""
-        names = self.setting.names
-        if name in names:
-            return
-        if name in self.setting.vocabulary.cannot:
-            raise Rejected([Problem("convert/unsupported", f"`{self.resolved.rule.name}`: "
-                                    f"{predicate.cannot_say(name, self.setting)}", self._place(),
-                                    "use another target or source")])
-        field = self.setting.fields.get(name)
-        fix = "map it there, or use another source" if field else suggest(name, sorted(names))
-        why = f"{self.setting.vocabulary.path} has no name for it"
-        if field and field.origin != "record":
-            why, fix = "a query groups and counts by fields that the events have", "convert with --context enriched"
-        raise Rejected([Problem("convert/unmapped-field", f"`{self.resolved.rule.name}`: `{name}`: {why}",
-                                self._place(), fix)])
+        if name not in self.setting.names:
+            raise predicate.unnamed(name, self.resolved, self.setting, self._place(), "events")
 
     def _place(self) -> Location:
         rule = self.resolved.rule

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ewdetect.backends import vocabulary
 from ewdetect.backends.repeats import refuse_counts
 from ewdetect.backends.vocabulary import load_vocabulary
 from ewdetect.convert import backend, convert_rule
@@ -16,7 +17,7 @@ from ewdetect.coverage import Grade, cover
 from ewdetect.load import load_sources
 from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
-from tests.convert_world import DIALECTS, anywhere, bare, converted, fields, office, pack
+from tests.convert_world import DIALECTS, ROOT, anywhere, bare, converted, fields, office, pack
 from tests.convert_world import rule as asking
 from tests.convert_world import source as source_of
 
@@ -49,6 +50,19 @@ def test_every_rule_converts_or_says_why_not(name: str, dialect: str) -> None:
         assert any(c.startswith("Degraded: ") for c in query.caveats) is (covered.grade is Grade.DEGRADED)
 
 
+@pytest.mark.parametrize("siem", ["elastic", "splunk"])
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_has_queries_or_says_why_not(name: str, siem: str) -> None:
+    mapped = (ROOT / "mappings" / name / f"{siem}.yml").is_file()
+    why = source_of(name).unqueried.get(siem)
+    assert mapped is not bool(why)
+    if why:
+        with pytest.raises(Rejected) as refused:
+            converted(pack().rules["smb_fanout"], "esql" if siem == "elastic" else "spl", source_name=name)
+        assert [p.code for p in refused.value.problems] == ["convert/no-mapping"]
+        assert refused.value.problems[0].message == f"`{name}` has no queries in {siem}: {why}"
+
+
 @pytest.mark.parametrize(("name", "dialect"), MAPPED)
 def test_a_mapped_source_converts_what_it_can_tell(name: str, dialect: str) -> None:
     assert "445" in converted(pack().rules["smb_fanout"], dialect, source_name=name).text
@@ -58,7 +72,7 @@ def test_a_mapped_source_converts_what_it_can_tell(name: str, dialect: str) -> N
 def test_a_repeated_packet_changes_no_count_of_different_values(name: str, dialect: str) -> None:
     for found in ("deny_breadth", "scan_icmp_sweep", "scan_ports"):
         query = converted(pack().rules[found], dialect, source_name=name)
-        assert any("an attempt that is repeated may alert again" in caveat for caveat in query.caveats)
+        assert any("a connection may alert again" in caveat for caveat in query.caveats)
     with pytest.raises(Rejected) as refused:
         converted(pack().rules["log_path_broken"], dialect, source_name=name)
     assert [p.code for p in refused.value.problems] == ["convert/several-records"]
@@ -183,10 +197,13 @@ def test_what_a_source_does_not_tell_is_refused() -> None:
     assert {p.code for p in refused.value.problems} == {"convert/not-told"}
 
 
-def test_one_way_records_are_refused() -> None:
+def test_a_mapping_must_say_which_of_several_records_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = vocabulary._vocabulary
+    monkeypatch.setattr(vocabulary, "_vocabulary", lambda *files: replace(read(*files), once=False, repeats=""))
     with pytest.raises(Rejected) as refused:
-        converted(pack().rules["db_unapproved_role"], "lucene", source_name="netflow")
-    assert "only ewdetect's reader joins" in refused.value.problems[0].message
+        converted(pack().rules["db_unapproved_role"], "lucene", source_name="fortinet_fortigate")
+    [problem] = refused.value.problems
+    assert problem.code == "convert/several-records" and "only ewdetect's reader joins" in problem.message
 
 
 @pytest.fixture

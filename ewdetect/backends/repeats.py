@@ -1,4 +1,4 @@
-"""Which rules mean the same where a sensor writes the first packet of a connection once more for each repetition.
+"""Which rules mean the same where a connection may have several records, all from who began to who answered.
 
 Whether there is a flow, and how many different values flows have, does not depend on how often one is written. How many
 flows there are does, and so do sums, sizes, intervals, and steps that one connection must not take twice.
@@ -16,13 +16,13 @@ _ANY = (Threshold("gte", 1),)
 
 
 def refuse_counts(resolved: ResolvedRule, source: Source) -> None:
-    """Raises Rejected for a rule that would take a repetition for another connection."""
+    """Raises Rejected for a rule that would take a further record for another connection."""
     if all(_blind(stage) for stage in plan(resolved)):
         return
     rule = resolved.rule
     raise Rejected([Problem(
-        "convert/several-records", f"`{rule.name}` counts or orders connections, and `{source.name}` writes a record "
-        "for each repetition of a packet, which only ewdetect's reader joins", rule.document.at("title"),
+        "convert/several-records", f"`{rule.name}` counts or orders connections, and `{source.name}` may write "
+        "several records of one, which only ewdetect's reader joins", rule.document.at("title"),
         "run the rule with `ewdetect backtest`, or count different values instead")])
 
 

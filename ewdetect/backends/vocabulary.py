@@ -36,7 +36,7 @@ class Vocabulary:
     time of a flow, and its strptime format; empty where `_time` is that time), `columns` (the names of an alert's
     columns), `lookup` (the context's table) and `model` (a data model and how it marks what is missing). `once` says
     that the conditions pick one record of each connection, where the sensor writes several; `repeats` that they pick
-    those of its first packet, of which each repetition has one: then what counts records is refused. `outcomes` are
+    some that all tell who began, and why there may be several: then what counts records is refused. `outcomes` are
     the words of `flow.outcome` that these records have, where they are not all that the sensor tells; each record has
     one of them, so a single one is no condition. `transports` are the protocols that these records have, where they
     leave others out.
@@ -63,7 +63,7 @@ class Vocabulary:
     lookup: Mapping[str, str]
     model: Mapping[str, Any]
     once: bool = False
-    repeats: bool = False
+    repeats: str = ""
     outcomes: tuple[str, ...] = ()
     transports: tuple[str, ...] = ()
 
@@ -113,12 +113,16 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
     root = content_root() / "mappings"
     path = root / source.name / f"{siem}.yml"
     if not path.is_file():
-        raise Rejected([Problem("convert/no-mapping", f"nothing says how {siem} holds the flows of `{source.name}`"
-                                + (_SEVERAL if source.merge else ""), Location(str(path)), _mend(path, source))])
+        if why := source.unqueried.get(siem):
+            raise Rejected([Problem("convert/no-mapping", f"`{source.name}` has no queries in {siem}: {why}",
+                                    Location(str(path)), "run the rule with `ewdetect backtest`")])
+        raise Rejected([Problem("convert/no-mapping", f"nothing says how {siem} holds the flows of `{source.name}`",
+                                Location(str(path)), f"write {path}; another source's file is the pattern")])
     vocabulary = _vocabulary(*(_read(file, changed(file)) for file in (root / f"{shared}.yml", path)))
     if source.merge and not (vocabulary.once or vocabulary.repeats):
         raise Rejected([Problem("convert/several-records", f"`{source.name}` in {siem}{_SEVERAL}", Location(str(path)),
-                                _mend(path, source))])
+                                "run the rule with `ewdetect backtest`, or say there which one record counts, and "
+                                "`once: true`")])
     if strange := set(vocabulary.outcomes) - set(source.traits.outcomes):
         raise Rejected([Problem("mapping/bad-outcome", f"`{source.name}` never tells {', '.join(sorted(strange))}",
                                 Location(str(path)), f"write some of {', '.join(source.traits.outcomes)}")])
@@ -128,14 +132,8 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
 _SEVERAL = (": it writes several records of one connection, which only ewdetect's reader joins; a query would count "
             "them apart, and take answers for connections")
 
-_REPEATED = ("Each packet that a logging rule matched is a record, so an attempt that is repeated may alert again, and "
-             "counts at the time of each repetition; ewdetect joins those within its `merge` into one flow.")
-
-
-def _mend(path: Path, source: Source) -> str:
-    if not source.merge:
-        return f"write {path}; another source's file is the pattern"
-    return f"run the rule with `ewdetect backtest`, or say in {path} which one record counts, and `once: true`"
+_REPEATED = ("{why}, so a connection may alert again, and counts at the time of each record; ewdetect joins those "
+             "within its `merge` into one flow.")
 
 
 def shared_block(shared: str, key: str) -> Mapping[str, str]:
@@ -161,7 +159,7 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
     """Both files together; for one name, the source's own file counts."""
     steps = [step for document in (shared, own) for step in document.data.get("transformations") or []]
     ours = [document.data.get("ewdetect") or {} for document in (shared, own)]
-    repeats = bool(ours[1].get("repeats"))
+    repeats = str(ours[1].get("repeats") or "")
 
     def merged(key: str) -> dict[str, Any]:
         return {**(ours[0].get(key) or {}), **(ours[1].get(key) or {})}
@@ -178,7 +176,7 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
         sides=merged("sides"), enriched=merged("enriched"), letters=merged("letters"), scale=merged("scale"),
         raw=merged("raw"), values=merged("values"), guarded=frozenset(listed("guarded")),
         sums={name: tuple(parts) for name, parts in merged("sums").items()}, keep=listed("keep"),
-        limits=merged("limits"), caveats=(*listed("caveats"), *([_REPEATED] if repeats else [])),
+        limits=merged("limits"), caveats=(*listed("caveats"), *([_REPEATED.format(why=repeats)] if repeats else [])),
         content={**merged("content"), "types": {**_types(ours[0]), **_types(ours[1])}}, start=start_of(own),
         cannot={name: why for name, why in merged("cannot").items() if name not in fields},
         columns=merged("columns"), lookup=merged("lookup"), model=merged("model"),

@@ -51,7 +51,7 @@ def source_from(document: Document, fields: Mapping[str, Field]) -> Source:
         unset=tuple(map(str, data.get("unset", ()))),
         lines=reader.lines(data["lines"]) if "lines" in data else None,
         unfold=tuple(_unfold(raw) for raw in data.get("unfold", ())),
-        merge=_merge(data["merge"]) if "merge" in data else None)
+        merge=_merge(data["merge"]) if "merge" in data else None, unqueried=data.get("unqueried", {}))
     reader.check_paths(source)
     if reader.problems:
         raise Rejected(reader.problems)

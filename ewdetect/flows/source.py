@@ -202,7 +202,7 @@ class Source:
 
     `record`, `proved` and `reply` are lists of terms: a record where all terms of one hold is a flow among others of
     the same file; goes from the initiator; goes from the responder. An empty list of terms always holds; no list at
-    all proves nothing. `unset` are raw texts that mean missing.
+    all proves nothing. `unset` are raw texts that mean missing. `unqueried` says of a SIEM why it has no queries there.
     """
 
     name: str
@@ -217,6 +217,7 @@ class Source:
     lines: Lines | None = None
     unfold: tuple[Unfold, ...] = ()
     merge: Merge | None = None
+    unqueried: Mapping[str, str] = field(default_factory=dict)
 
     def terms(self) -> tuple[Term, ...]:
         """Every test of a raw value that belongs to no field."""

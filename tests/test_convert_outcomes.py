@@ -105,7 +105,10 @@ def _values(name: str, terms: list[Term], vocabulary: Vocabulary) -> Iterator[An
     if kind == "boolean":
         yield from (True, False)
         return
-    if any(t.operator in _ORDER for t in terms):
+    if any(t.operator in ("has", "hasnt") for t in terms):
+        yield from range(64)            # the flags without ECN's two, which no case asks for
+        return
+    if any(t.operator in _ORDER for t in terms) or kind == "short":
         yield from sorted({n + step for t in terms for n in t.values for step in (-1, 0, 1) if n + step >= 0})
         return
     spelt = {"lower": str.lower, "upper": str.upper}.get(_letters(name, vocabulary), str)

@@ -27,6 +27,8 @@ MAPPED = [*((name, dialect) for name in ("cisco_ftd", "corelight", "fortinet_for
             for dialect in ("esql", "spl")),
           ("aws_vpc_flow", "esql"), ("istio_access", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
 
+# Exporters of NetFlow: a record for each direction, interval and exporter.
+EXPORTED = [("netflow_elastic", "esql"), ("netflow_stream", "spl")]
 # Packet filters: a record for each packet that a rule logged, and no answers.
 PACKETS = [(name, dialect) for name in ("iptables", "pfsense") for dialect in ("esql", "spl")]
 
@@ -76,6 +78,17 @@ def test_a_repeated_packet_changes_no_count_of_different_values(name: str, diale
     with pytest.raises(Rejected) as refused:
         converted(pack().rules["log_path_broken"], dialect, source_name=name)
     assert [p.code for p in refused.value.problems] == ["convert/several-records"]
+
+
+@pytest.mark.parametrize(("name", "dialect"), EXPORTED)
+def test_of_netflow_ports_tell_who_began(name: str, dialect: str) -> None:
+    query = converted(pack().rules["ssh_fanout"], dialect, source_name=name)
+    assert any("at 32768 or above" in caveat for caveat in query.caveats)
+    assert {"esql": "source.port >= 32768 AND destination.port < 32768", "spl": "src_port>=32768 AND dest_port<32768"}[
+        dialect] in query.text
+    for refused in ("scan_icmp_sweep", "auth_brute_short", "large_internal_transfer", "long_session"):
+        with pytest.raises(Rejected):
+            converted(pack().rules[refused], dialect, source_name=name)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

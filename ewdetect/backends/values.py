@@ -29,6 +29,7 @@ from ewdetect.model import Field
 
 OUTCOME = "flow.outcome"
 TRANSPORT = "network.transport"
+_INTEGERS = ("byte", "short", "integer", "long")
 _COMPARE = {"gt": SigmaCompareExpression.CompareOperators.GT, "gte": SigmaCompareExpression.CompareOperators.GTE,
             "lt": SigmaCompareExpression.CompareOperators.LT, "lte": SigmaCompareExpression.CompareOperators.LTE}
 
@@ -281,8 +282,12 @@ class TypedValues(DetectionItemTransformation):
     def apply_detection_item(self, detection_item: SigmaDetectionItem) -> None:
         name = detection_item.field or ""
         field = self.fields.get(name)
-        kind = field.type if field else "string"
+        kind = field.type if field else self._own_type(name)
         detection_item.value = [self._typed(name, kind, value) for value in detection_item.value]
+
+    def _own_type(self, name: str) -> str:
+        """The type of a field that is the SIEM's own, in our words."""
+        return "integer" if self.vocabulary.content["types"].get(name) in _INTEGERS else "string"
 
     def _typed(self, name: str, kind: str, value: SigmaType) -> SigmaType:
         if isinstance(value, SigmaNull | SigmaExists):

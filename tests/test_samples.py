@@ -6,9 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from ewdetect.engine import Engine
 from tests.samples import became, samples
+from tests.world import fields, office, orientation, source
 
 
 @pytest.mark.parametrize(("name", "raw"), list(samples()))
 def test_a_sample_becomes_these_flows(name: str, raw: Path) -> None:
     assert became(name, raw) == raw.with_name("sample.flows.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "raw"), list(samples()))
+def test_a_sample_has_records_of_every_kind(name: str, raw: Path) -> None:
+    """A dozen at least, each outcome that the source tells apart, and damage."""
+    with Engine(fields(), orientation()) as engine:
+        report = engine.read(source(name), [str(raw)], office(), ["flow.outcome"])
+        told = {flow.get("flow.outcome") for flow in engine.flows()}
+    assert report.read >= 12 and report.dropped
+    assert set(source(name).traits.outcomes) <= told

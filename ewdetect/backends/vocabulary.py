@@ -39,7 +39,8 @@ class Vocabulary:
     some that all tell who began, and why there may be several: then what counts records is refused. `outcomes` are
     the words of `flow.outcome` that these records have, where they are not all that the sensor tells; each record has
     one of them, so a single one is no condition. `transports` are the protocols that these records have, where they
-    leave others out.
+    leave others out. `delay` (Sigma timespan) is how long after its time a record may arrive, where the SIEM's time is
+    not the flow's start and comes sooner than the source's own `delay`.
     """
 
     path: str
@@ -66,6 +67,7 @@ class Vocabulary:
     repeats: str = ""
     outcomes: tuple[str, ...] = ()
     transports: tuple[str, ...] = ()
+    delay: str = ""
 
     def names(self, fields: Mapping[str, Field], enriched: bool) -> Mapping[str, str]:
         """Canonical name → the SIEM's, with the context's names where the SIEM fills them."""
@@ -181,7 +183,7 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
         cannot={name: why for name, why in merged("cannot").items() if name not in fields},
         columns=merged("columns"), lookup=merged("lookup"), model=merged("model"),
         once=bool(ours[1].get("once")), repeats=repeats, outcomes=tuple(ours[1].get("outcomes") or ()),
-        transports=tuple(ours[1].get("transports") or ()))
+        transports=tuple(ours[1].get("transports") or ()), delay=str(ours[1].get("delay") or ""))
 
 
 def _mapping(document: Document) -> dict[str, str]:

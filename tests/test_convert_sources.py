@@ -91,7 +91,8 @@ def test_of_netflow_ports_tell_who_began(name: str, dialect: str) -> None:
             converted(pack().rules[refused], dialect, source_name=name)
 
 
-@pytest.mark.parametrize(("name", "dialect", "delay"), [("netflow_elastic", "esql", 60), ("netflow_stream", "spl", 2100)])
+@pytest.mark.parametrize(("name", "dialect", "delay"),
+                         [("netflow_elastic", "esql", 60), ("netflow_stream", "spl", 2100)])
 def test_where_a_siem_has_the_time_of_the_export_a_run_waits_no_longer(name: str, dialect: str, delay: int) -> None:
     when = converted(pack().rules["ssh_fanout"], dialect, source_name=name).schedule
     assert when and when.delay == delay

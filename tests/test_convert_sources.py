@@ -22,10 +22,11 @@ from tests.convert_world import rule as asking
 from tests.convert_world import source as source_of
 
 SOURCES = [source.name for source in load_sources()]
-MAPPED = [*((name, dialect) for name in ("cisco_ftd", "corelight", "fortinet_fortigate", "palo_alto", "sysmon_3",
-                                         "windows_5156")
+MAPPED = [*((name, dialect) for name in ("cisco_ftd", "corelight", "fortinet_fortigate", "gcp_vpc_flow", "ocsf_4001",
+                                         "palo_alto", "sysmon_3", "windows_5156")
             for dialect in ("esql", "spl")),
-          ("aws_vpc_flow", "esql"), ("istio_access", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
+          ("aws_vpc_flow", "esql"), ("check_point", "esql"), ("istio_access", "esql"), ("juniper_srx", "esql"),
+          ("packetbeat_flow", "esql")]
 
 # Packet filters: a record for each packet that a rule logged, and no answers.
 PACKETS = [(name, dialect) for name in ("iptables", "pfsense") for dialect in ("esql", "spl")]
@@ -267,6 +268,49 @@ def test_the_answer_of_a_one_way_record_is_read_from_its_end() -> None:
         'data_stream.dataset:"aws.vpcflow" AND aws.vpcflow.action:"ACCEPT" AND network.transport:"tcp" AND '
         'aws.vpcflow.tcp_flags:("18" OR "19" OR "22" OR "23") AND network.direction:"egress" AND '
         'destination.ip:"10.0.0.1/32" AND source.port:22 AND ew.source.role:"database" AND ew.network.scope:"inbound"')
+
+
+@pytest.mark.parametrize(("dialect", "protocol", "port"), [
+    ("esql", 'ocsf.connection_info.protocol_num == "6"', "source.port == 22"),
+    ("spl", "connection_info.protocol_num=6", "src_endpoint.port=22")])
+def test_the_answer_of_a_flow_log_in_ocsf_is_read_from_its_end(dialect: str, protocol: str, port: str) -> None:
+    """The number of the protocol is a column of an alert: no flow log has its name, so that may be none."""
+    asked = asking({"destination.port": 22, "network.transport": "tcp", "flow.outcome": "established"})
+    text = converted(asked, dialect, source_name="ocsf_4001").text
+    assert protocol in text and port in text and "network.transport" not in text
+    assert "(18, 19, 22, 23)" in text
+    if dialect == "esql":
+        assert text.endswith(" | KEEP _id, _index, _version, @timestamp, source.ip, source.port, destination.ip, "
+                             "destination.port, ocsf.connection_info.protocol_num")
+
+
+def test_a_columns_list_of_a_source_takes_the_place_of_the_shared_one() -> None:
+    shared = load_vocabulary("ecs", "elastic", source_of("aws_vpc_flow")).keep
+    own = load_vocabulary("ecs", "elastic", source_of("ocsf_4001")).keep
+    assert (*shared[:-1], "ocsf.connection_info.protocol_num") == own
+
+
+@pytest.mark.parametrize(("dialect", "ports"), [("esql", "source.port >= 32768 AND destination.port < 32768"),
+                                                ("spl", "src_port>=32768 AND dest_port<32768")])
+def test_of_one_way_records_those_from_a_client_s_port_are_taken(dialect: str, ports: str) -> None:
+    """Google's records do not say who began. Each end reports, in each interval, so nothing is counted."""
+    query = converted(pack().rules["smb_fanout"], dialect, source_name="gcp_vpc_flow")
+    assert ports in query.text and any("told by the ports alone" in caveat for caveat in query.caveats)
+    for name, code in (("log_path_broken", "convert/several-records"), ("long_session", "convert/unsupported")):
+        with pytest.raises(Rejected) as refused:
+            converted(pack().rules[name], dialect, source_name="gcp_vpc_flow")
+        assert code in {p.code for p in refused.value.problems}
+
+
+def test_of_a_check_point_firewall_updates_and_strays_count_nothing() -> None:
+    """Each update is a record; in raw read mode it has no addresses. A packet out of state may be an answer."""
+    text = converted(pack().rules["deny_breadth"], "esql", source_name="check_point").text
+    assert "source.ip IS NOT NULL AND destination.ip IS NOT NULL AND checkpoint.tcp_packet_out_of_state IS NULL" in text
+    assert 'TO_LOWER(observer.product) IN ("vpn-1 & firewall-1", ' in text
+    assert 'TO_LOWER(event.action) IN ("drop", "reject", "block", "prevent")' in text
+    with pytest.raises(Rejected) as refused:
+        converted(pack().rules["log_path_broken"], "esql", source_name="check_point")
+    assert [p.code for p in refused.value.problems] == ["convert/several-records"]
 
 
 def test_what_the_answer_does_not_count_is_refused_with_the_reason() -> None:

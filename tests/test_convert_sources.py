@@ -88,6 +88,19 @@ def test_pfsense_keeps_first_packets_and_its_words_for_icmp(dialect: str) -> Non
     assert "request" in text and "ipv6-icmp" in text and "icmpv6" in text
 
 
+@pytest.mark.parametrize("dialect", ["lucene", "esql"])
+def test_a_number_for_which_the_siem_has_no_word_is_refused(dialect: str) -> None:
+    """FTD writes Destination Unreachable for 3 of IPv4 and 1 of IPv6, so the numbers of errors are not asked for."""
+    echo = converted(asking({"icmp.type": 128}), dialect, source_name="cisco_ftd").text
+    assert "ipv6-icmp" in echo and ("echo request" in echo or "[Ee][Cc][Hh][Oo]" in echo)
+    for number in (3, [8, 3]):
+        with pytest.raises(Rejected) as refused:
+            converted(asking({"icmp.type": number}), dialect, source_name="cisco_ftd")
+        [problem] = refused.value.problems
+        assert problem.code == "convert/unsupported" and problem.message.endswith("has no word for 3")
+        assert problem.fix.startswith("write some of 0, 8, 128, 129")
+
+
 def test_a_part_of_a_line_is_found_by_esql_and_not_by_lucene() -> None:
     """What became of the packet stands in its prefix, which Elastic keeps as a text: Lucene knows its words alone."""
     denied = asking({"flow.outcome": "denied"})

@@ -22,11 +22,10 @@ from tests.convert_world import rule as asking
 from tests.convert_world import source as source_of
 
 SOURCES = [source.name for source in load_sources()]
-MAPPED = [*((name, dialect) for name in ("cisco_ftd", "corelight", "fortinet_fortigate", "gcp_vpc_flow", "ocsf_4001",
-                                         "palo_alto", "sysmon_3", "windows_5156")
+MAPPED = [*((name, dialect) for name in ("aws_vpc_flow", "check_point", "cisco_ftd", "corelight", "fortinet_fortigate",
+                                         "gcp_vpc_flow", "juniper_srx", "ocsf_4001", "palo_alto", "sysmon_3", "windows_5156")
             for dialect in ("esql", "spl")),
-          ("aws_vpc_flow", "esql"), ("check_point", "esql"), ("istio_access", "esql"), ("juniper_srx", "esql"),
-          ("packetbeat_flow", "esql")]
+          ("istio_access", "esql"), ("packetbeat_flow", "esql")]
 
 # Packet filters: a record for each packet that a rule logged, and no answers.
 PACKETS = [(name, dialect) for name in ("iptables", "pfsense") for dialect in ("esql", "spl")]
@@ -281,6 +280,10 @@ def test_the_answer_of_a_one_way_record_is_read_from_its_end() -> None:
         'data_stream.dataset:"aws.vpcflow" AND aws.vpcflow.action:"ACCEPT" AND network.transport:"tcp" AND '
         'aws.vpcflow.tcp_flags:("18" OR "19" OR "22" OR "23") AND network.direction:"egress" AND '
         'destination.ip:"10.0.0.1/32" AND source.port:22 AND ew.source.role:"database" AND ew.network.scope:"inbound"')
+    text = converted(asked, "spl", source_name="aws_vpc_flow", context="enriched").text
+    assert "vpcflow_action=\"ACCEPT\" AND protocol_code=6 AND tcp_flags IN (18, 19, 22, 23) AND flow_direction=\"egress\" AND " \
+           "dest_ip=\"10.0.0.1\" AND src_port=22 AND " in text
+    assert 'ew_src_role="database" AND ew_scope="inbound"' in text
 
 
 @pytest.mark.parametrize(("dialect", "protocol", "port"), [
@@ -321,9 +324,17 @@ def test_of_a_check_point_firewall_updates_and_strays_count_nothing() -> None:
     assert "source.ip IS NOT NULL AND destination.ip IS NOT NULL AND checkpoint.tcp_packet_out_of_state IS NULL" in text
     assert 'TO_LOWER(observer.product) IN ("vpn-1 & firewall-1", ' in text
     assert 'TO_LOWER(event.action) IN ("drop", "reject", "block", "prevent")' in text
-    with pytest.raises(Rejected) as refused:
-        converted(pack().rules["log_path_broken"], "esql", source_name="check_point")
-    assert [p.code for p in refused.value.problems] == ["convert/several-records"]
+    text = converted(pack().rules["deny_breadth"], "spl", source_name="check_point").text
+    assert "src_ip=* AND dest_ip=* AND NOT tcp_packet_out_of_state=*" in text
+    for dialect in ("esql", "spl"):
+        with pytest.raises(Rejected) as refused:
+            converted(pack().rules["log_path_broken"], dialect, source_name="check_point")
+        assert [p.code for p in refused.value.problems] == ["convert/several-records"]
+
+
+def test_of_juniper_s_zeros_for_icmp_types_only_those_of_icmp_are_taken() -> None:
+    text = converted(asking({"icmp.type": 0}), "spl", source_name="juniper_srx").text
+    assert 'icmp_type=0 AND protocol_id IN ("1", "58")' in text
 
 
 def test_what_the_answer_does_not_count_is_refused_with_the_reason() -> None:

@@ -23,7 +23,8 @@ from tests.convert_world import source as source_of
 
 SOURCES = [source.name for source in load_sources()]
 MAPPED = [*((name, dialect) for name in ("aws_vpc_flow", "check_point", "cisco_ftd", "corelight", "fortinet_fortigate",
-                                         "gcp_vpc_flow", "juniper_srx", "ocsf_4001", "palo_alto", "sysmon_3", "windows_5156")
+                                         "gcp_vpc_flow", "juniper_srx", "ocsf_4001", "palo_alto", "sysmon_3",
+                                         "windows_5156")
             for dialect in ("esql", "spl")),
           ("istio_access", "esql"), ("packetbeat_flow", "esql")]
 
@@ -281,8 +282,8 @@ def test_the_answer_of_a_one_way_record_is_read_from_its_end() -> None:
         'aws.vpcflow.tcp_flags:("18" OR "19" OR "22" OR "23") AND network.direction:"egress" AND '
         'destination.ip:"10.0.0.1/32" AND source.port:22 AND ew.source.role:"database" AND ew.network.scope:"inbound"')
     text = converted(asked, "spl", source_name="aws_vpc_flow", context="enriched").text
-    assert "vpcflow_action=\"ACCEPT\" AND protocol_code=6 AND tcp_flags IN (18, 19, 22, 23) AND flow_direction=\"egress\" AND " \
-           "dest_ip=\"10.0.0.1\" AND src_port=22 AND " in text
+    assert ('vpcflow_action="ACCEPT" AND protocol_code=6 AND tcp_flags IN (18, 19, 22, 23) AND flow_direction="egress" AND '
+            'dest_ip="10.0.0.1" AND src_port=22 AND ') in text
     assert 'ew_src_role="database" AND ew_scope="inbound"' in text
 
 

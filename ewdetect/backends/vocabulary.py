@@ -32,10 +32,10 @@ class Vocabulary:
     `guarded` are fields that need their `when` and `unless` of source.yml, because the SIEM has them unprocessed.
     `sides` are templates of the enriched context's names. `keep` are the columns of an alert in ES|QL; a source's own
     list takes the place of the shared one. `sums` are fields that only a sum of others gives, missing where one of them
-    is. `content` is what a whole rule says of the source: the types of its fields, its name, what
-    fills it. `cannot` says of a field why the SIEM has none for it. Splunk alone has `start` (the field that holds the
-    time of a flow, and its strptime format; empty where `_time` is that time), `columns` (the names of an alert's
-    columns), `lookup` (the context's table) and `model` (a data model and how it marks what is missing). `once` says
+    is. `content` is what a whole rule says of the source: the types of its fields, its name, what fills it. `cannot`
+    says of a field why the SIEM has none for it. Splunk alone has `start` (the field that holds the time of a flow, and
+    its strptime format; empty where `_time` is that time), `columns` (the names of an alert's columns), `lookup` (the
+    context's table) and `model` (a data model and how it marks what is missing). `once` says
     that the conditions pick one record of each connection, where the sensor writes several; `repeats` that they pick
     some that all tell who began, and why there may be several: then what counts records is refused. `outcomes` are
     the words of `flow.outcome` that these records have, where they are not all that the sensor tells; each record has

@@ -302,8 +302,8 @@ def test_the_answer_of_a_one_way_record_is_read_from_its_end() -> None:
         'aws.vpcflow.tcp_flags:("18" OR "19" OR "22" OR "23") AND network.direction:"egress" AND '
         'destination.ip:"10.0.0.1/32" AND source.port:22 AND ew.source.role:"database" AND ew.network.scope:"inbound"')
     text = converted(asked, "spl", source_name="aws_vpc_flow", context="enriched").text
-    assert ('vpcflow_action="ACCEPT" AND protocol_code=6 AND tcp_flags IN (18, 19, 22, 23) AND flow_direction="egress" AND '
-            'dest_ip="10.0.0.1" AND src_port=22 AND ') in text
+    assert ('vpcflow_action="ACCEPT" AND protocol_code=6 AND tcp_flags IN (18, 19, 22, 23) AND '
+            'flow_direction="egress" AND dest_ip="10.0.0.1" AND src_port=22 AND ') in text
     assert 'ew_src_role="database" AND ew_scope="inbound"' in text
 
 

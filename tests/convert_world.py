@@ -181,6 +181,9 @@ def holds(term: Term, value: Any) -> bool:
         case "bits" | "nobits":
             mask = int(term.values[0])
             return int(value, 16) & mask == (mask if term.operator == "bits" else 0)
+        case "has" | "hasnt":
+            mask = int(term.values[0])
+            return int(value) & mask == (mask if term.operator == "has" else 0)
         case "startswith":
             return text.startswith(tuple(words))
         case "like" | "unlike":

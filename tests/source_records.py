@@ -100,6 +100,13 @@ def plain(vocabulary: Vocabulary) -> Mapping[str, list[Any]]:
             for name, value in _ways(step)[0].items() if "|" not in name}
 
 
+def may_hold(vocabulary: Vocabulary, name: str, value: Any) -> bool:
+    """Whether the conditions on the field alone take the value."""
+    return all(_holds(key, wanted, {name: value} if value is not None else {})
+               for step in _added(vocabulary) if not step.get("negated") and len(_ways(step)) == 1
+               for key, wanted in _ways(step)[0].items() if key.partition("|")[0] == name)
+
+
 # ---------------------------------------------------------------- values
 
 def choices(source: Source, vocabulary: Vocabulary) -> Mapping[str, list[Any]]:
@@ -164,7 +171,8 @@ def conditioned(name: str, vocabulary: Vocabulary) -> Iterator[Any]:
             if key.partition("|")[0] == name:
                 compared = set(key.split("|")[1:]) & _ORDER.keys()
                 yield from (_around(_list(value)) if compared else ["1"] if "exists" in key
-                            else [v for v in _list(value) if v is not None])
+                            else [v.replace("*", "") if isinstance(v, str) else v for v in _list(value)
+                                  if v is not None])
 
 
 def _else(name: str, vocabulary: Vocabulary) -> Iterator[str]:

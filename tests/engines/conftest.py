@@ -18,7 +18,8 @@ from tests.engines.ledger import Ledger, totals
 LIMIT = "esql.query.result_truncation_max_size"
 ROWS = 1_000_000        # ES|QL answers no more than 10,000 rows unless it is told to
 LEDGER = "EWDETECT_LEDGER"
-SLOW = ["test_esql_*.py", "test_elastic_*.py", "test_spl_parity.py"]    # minutes: `make test-engines` runs them
+# Minutes: `make test-engines` runs them.
+SLOW = ["test_esql_*.py", "test_elastic_*.py", "test_other_parity.py", "test_spl_parity.py"]
 collect_ignore_glob = [] if "EWDETECT_ENGINES" in os.environ else SLOW
 
 

@@ -27,11 +27,20 @@ MAX_SIGNALS = 100
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A document, when its flow began and when it arrived (ms). `fields` are by dotted name, without times."""
+    """A document, when its flow began and when it arrived (ms). `fields` are by dotted name, without times.
+
+    `stamp` is the time of the document (ms), where that is not when its flow began.
+    """
 
     began: int
     arrived: int
     fields: Mapping[str, Any]
+    stamp: int | None = None
+
+    @property
+    def time(self) -> int:
+        """What `@timestamp` holds, by which a run finds the document."""
+        return self.began if self.stamp is None else self.stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,7 @@ def worlds(cases: Sequence[Sequence[Flow]], when: Schedule) -> tuple[tuple[World
     made: list[World] = []
     for number, flows in enumerate(cases):
         for now in _runs(flows, when):
-            seen = tuple(f for f in flows if now - back <= f.began <= now and f.arrived <= now)
+            seen = tuple(f for f in flows if now - back <= f.time <= now and f.arrived <= now)
             made.append(World(number, BEGIN + len(made) * length, now, seen))
     return tuple(made), length
 
@@ -85,8 +94,8 @@ def documents(made: Sequence[World], length: int, time_field: str) -> Iterator[d
     """The documents of all worlds; a world's run is in the middle of its stretch."""
     for world in made:
         for flow in world.flows:
-            began = _moved(flow.began, world, length)
-            yield {**flow.fields, time_field: began} | ({} if time_field == "@timestamp" else {"@timestamp": began})
+            yield {**flow.fields, "@timestamp": _moved(flow.time, world, length),
+                   time_field: _moved(flow.began, world, length)}
 
 
 def _moved(time: int, world: World, length: int) -> int:

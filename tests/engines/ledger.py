@@ -28,6 +28,7 @@ class Entry:
     mismatches: int = 0
     caveats: bool = False
     refused: tuple[str, ...] = ()
+    skipped: int = 0                    # cases that the source's records cannot tell
 
 
 @dataclass(frozen=True, slots=True)

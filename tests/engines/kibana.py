@@ -76,17 +76,19 @@ def worlds(cases: Sequence[Sequence[Flow]], when: Schedule) -> tuple[tuple[World
 
 
 def _runs(flows: Sequence[Flow], when: Schedule) -> Iterator[int]:
-    """The times of the runs whose period, or the one before it, holds the beginning of a flow, and of the last run that
-    may report it. Runs without one report nothing, as every crossing is the beginning of a flow."""
+    """The times of the runs whose period, or the one before it, holds the beginning of a flow, of the first one that
+    sees a flow which came later, and of the last run that may report it. Runs without one report nothing, as every
+    crossing is the beginning of a flow."""
     if not flows:
         return
     period, delay, lasting = when.period * 1000, when.delay * 1000, when.lasting * 1000
     began = sorted({flow.began for flow in flows})
+    late = [flow.arrived for flow in flows if flow.arrived > flow.began + delay]
     phase = 1234        # Kibana's runs are on no even minute
     for now in range(began[0] // period * period + phase, began[-1] + 3 * period + delay + lasting, period):
         new = any(now - 2 * period - delay < t <= now - delay for t in began)
         last = any(now - period < t + 2 * period + delay + lasting <= now for t in began[:1])
-        if new or (lasting and last):
+        if new or (lasting and last) or any(now - period < t <= now for t in late):
             yield now
 
 

@@ -19,8 +19,10 @@ from ewdetect.cases import Case
 from ewdetect.convert import backend, convert_rule
 from ewdetect.load import load_sources
 from ewdetect.model import Rule
+from ewdetect.plan import seconds as timespan
 from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
+from ewdetect.schedule import LASTING_KEY, lasting
 from tests.convert_world import REPRESENTATIVE, ROOT, SOURCES, derived, office, pack
 from tests.engines.elastic_world import context, properties
 from tests.engines.elasticsearch.client import Client
@@ -34,10 +36,10 @@ from tests.engines.writer import DURATION, SHARED, START, Flow, Shape, beside, w
 
 MAPPED = tuple((s.name, siem) for siem in SHARED for s in load_sources()
                if s.name not in SOURCES and (ROOT / "mappings" / s.name / f"{siem}.yml").is_file())
-# One rule for each thing that conversion does, and some that stand on denials, refusals, several steps and long flows.
-RULES = (*REPRESENTATIVE, "deny_breadth", "log_path_broken", "scan_hosts_failed", "ssh_fanout")
+# One rule for each thing that conversion does, and some that stand on denials, refusals, durations and long flows.
+RULES = (*REPRESENTATIVE, "auth_spray_short", "deny_breadth", "log_path_broken", "long_session", "scan_hosts_failed")
 ENRICHED = ("db_unapproved_role", "env_crossing")       # rules that are run with the SIEM's own context too
-ALERTING, QUIET = 5, 3              # cases of a rule: all of them on all sources would take an hour
+ALERTING, QUIET = 4, 3              # cases of a rule: all of them on all sources would take an hour
 BESIDE = 3                          # of so many flows, one has another record of the sensor beside it
 AGAIN = 2 * SECOND                  # after which a record is written once more
 LANGUAGES = {"elastic": "ES|QL", "splunk": "SPL"}
@@ -119,11 +121,18 @@ def _ways(rule: Rule) -> tuple[str, ...]:
 
 # ---------------------------------------------------------------- Elastic
 
-def documents(records: Sequence[Laid], made: Shape, delay: int) -> list[Document]:
-    """Records as Elastic has them, with what our enrichment says of their addresses; some arrive late."""
+def documents(records: Sequence[Laid], made: Shape, rule: Rule, delay: int) -> list[Document]:
+    """Records as Elastic has them, with what our enrichment says of their addresses; some arrive late (seconds)."""
     ends = made.names[START] != "@timestamp"
     return [Document(r.start // 1000, arrived, _enriched(r), min(r.end // 1000, arrived) if ends else None)
-            for r in records for arrived in [r.start // 1000 + (r.number * 7919 % 4) * delay * 1000 // 3]]
+            for r in records for arrived in [_due(r, rule) // 1000 + (r.number * 7919 % 4) * delay * 1000 // 3]]
+
+
+def _due(record: Laid, rule: Rule) -> int:
+    """When a record is written at the earliest, in microseconds: when its flow ends. Of flows longer than its rule
+    says a query promises less, so they end sooner here, and for a rule that does not say as soon as they begin."""
+    longest = lasting(rule) * SECOND if LASTING_KEY in rule.meta else 0
+    return min(record.end, record.start + longest)
 
 
 def _enriched(placed: Laid) -> dict[str, Any]:
@@ -154,7 +163,7 @@ def on_elastic(client: Client, made: Shape, rule: Rule) -> list[Ran]:
     cases = [list(laid(case.flows, made)) for case in cases_of(rule.name)]
     when = next(iter(queries.values())).schedule
     assert when is not None
-    held = [documents(case, made, when.delay) for case in cases]
+    held = [documents(case, made, rule, when.delay) for case in cases]
     types = properties([document.fields for case in held for document in case], made.source.name)
     hits, runs = replayed(client, held, types, made.names[START], asked, *queries.values())
     wanted, once = expected(cases, rule, 1000)
@@ -164,11 +173,11 @@ def on_elastic(client: Client, made: Shape, rule: Rule) -> list[Ran]:
 
 # ---------------------------------------------------------------- Splunk
 
-def events(records: Sequence[Laid], made: Shape, delay: int) -> list[Event]:
+def events(records: Sequence[Laid], made: Shape, rule: Rule, delay: int) -> list[Event]:
     """Records as Splunk has them; some come late. Where a field has the time of the flow, `_time` is later."""
     found = []
     for r in records:
-        seen = Decimal(r.start) / SECOND + r.number * 37 % max(delay, 1)
+        seen = Decimal(_due(r, rule)) / SECOND + r.number * 37 % max(delay, 1)
         start = made.vocabulary.start
         when = {start["field"]: _clock(r.start, start["format"])} if start else {}
         time = min(Decimal(r.end) / SECOND, seen) if start else Decimal(r.start) / SECOND
@@ -195,6 +204,7 @@ def _on_splunk(made: Shape, rule: Rule, way: str) -> Ran:
         return Ran(_refused(rule, made, way, rejected))
     assert query.schedule is not None
     delay, lookups = query.schedule.delay, office_lookup() if way == "enriched" else {}
+    late = min(delay, timespan(made.source.traits.delay))
     cases = [list(laid(case.flows, made)) for case in cases_of(rule.name)]
     token = SEARCHER.set("+0000")
     found, runs = [], 0
@@ -202,7 +212,7 @@ def _on_splunk(made: Shape, rule: Rule, way: str) -> Ran:
         starts = [Decimal(flow[START]) / SECOND for flow in account(case)]
         if not starts:
             continue
-        ran, hits = replay(search, events(case, made, delay), starts, delay, made.source.name, lookups)
+        ran, hits = replay(search, events(case, made, rule, late), starts, delay, made.source.name, lookups)
         runs += ran
         found += [(number, group, crossing) for group, crossing, _ in hits]
     SEARCHER.reset(token)

@@ -8,7 +8,7 @@ as the record has them, which in an answer is the other way round.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import combinations, product
@@ -114,7 +114,7 @@ def _record(told: Flow, made: Shape, number: int) -> Written | None:
             tried = tuple((name, tuple(v for v in (made.choices[name] if name in loose else values)
                                        if may_hold(made.vocabulary, name, v))) for name, values in options)
             if found := _solutions(made, told[OUTCOME], turned, tried, tuple(_fixed(own, made))):
-                return _told(told, own, found[number * 7 % len(found)], loose, made)
+                return _told(told, own, found[number * 7 % len(found)], made)
     return None
 
 
@@ -208,7 +208,8 @@ def _first(said: Any) -> Any:
 
 def _spelt(name: str, target: str, value: Any, made: Shape, number: int) -> Any:
     if name == DURATION:
-        return _duration(target, value, made)
+        unit = _unit(target, made)
+        return round(value / unit) if unit < 1 else value
     if isinstance(value, str) and fields()[name].type == "string":
         letters = letters_of(target, made.vocabulary)
         upper = letters == "upper" or (letters == "mixed" and number % 2)
@@ -216,18 +217,29 @@ def _spelt(name: str, target: str, value: Any, made: Shape, number: int) -> Any:
     return value
 
 
-def _duration(target: str, value: float, made: Shape) -> float:
-    """ECS counts nanoseconds; a field of the sensor's own has the sensor's unit."""
-    unit = 1e-9 if target == DURATION else UNITS.get(made.source.fields[DURATION].unit, 1.0)
-    return round(value / unit) if unit < 1 else value
+def _unit(target: str, made: Shape) -> float:
+    """The seconds that a duration counts. ECS has nanoseconds; a field of the sensor's own has the sensor's unit."""
+    return 1e-9 if target == DURATION else UNITS.get(made.source.fields[DURATION].unit, 1.0)
 
 
-def _told(told: Flow, own: Mapping[str, Any], values: Mapping[str, Any], loose: Sequence[str], made: Shape) -> Written:
-    """The whole record, and the flow with the values that the record has in place of its own."""
-    replaced = {name: values[made.names[name]] for name in told
-                if made.names.get(name) in loose and made.names[name] in values}
-    flow = {**told, **{name: value.lower() if isinstance(value, str) else value for name, value in replaced.items()}}
-    record = {**own, **values}
+def _told(told: Flow, own: Mapping[str, Any], values: Mapping[str, Any], made: Shape) -> Written:
+    """The whole record, and the flow with what the record says in place of its own values, or where it had none."""
+    said = {name: _read(name, values[made.names[name]], made) for name in told
+            if name in made.source.fields and name not in (*_KEPT, OUTCOME, START) and made.names.get(name) in values
+            and values[made.names[name]] != own.get(made.names[name])}
+    flow, record = {**told, **said}, {**own, **values}
     if (total := made.names.get("network.bytes")) and None not in (flow["source.bytes"], flow["destination.bytes"]):
         record[total] = flow["source.bytes"] + flow["destination.bytes"]
     return Written(flow, {name: value for name, value in record.items() if value is not None})
+
+
+def _read(name: str, value: Any, made: Shape) -> Any:
+    """The canonical value of a field that was filled for the sake of an outcome or a condition."""
+    if value is None:
+        return None
+    if name == DURATION:
+        return float(value) * _unit(made.names[name], made)
+    if fields()[name].type in ("integer", "number", "port"):
+        return int(value)
+    text = str(value).lower() if fields()[name].type == "string" else str(value)
+    return made.source.fields[name].mapping.get(text, text)

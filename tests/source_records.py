@@ -155,7 +155,10 @@ def meant(terms: Iterable[Term], name: str, vocabulary: Vocabulary) -> Iterator[
     for number in sorted({a | b for (_, a), (_, b) in combinations([*masks, ("", 0)], 2)} | {m for _, m in masks}):
         yield _FLAGS[next(iter(masks))[0]](number)
     words = [str(v) for t in asked if t.operator not in ("present", *_FLAGS) for v in t.values]
-    for value in [*words, "other"] if words or not masks else []:
+    if masks:
+        yield from words
+        return
+    for value in [*words, "other"]:
         for text in (value.replace("*", ""), f"x{value.replace('*', '')}y"):
             yield spelt(name, text, vocabulary)
 

@@ -48,7 +48,8 @@ Hit = tuple[int, tuple[str, ...], int]          # number of the case, group valu
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """A record where it lies. `told` is its flow, None where no query may find it; times in microseconds."""
+    """A record where it lies. `told` is its flow, None where no query may find it; `start` is what the SIEM takes for
+    the start of the flow, times are in microseconds."""
 
     told: Flow | None
     record: Mapping[str, Any]
@@ -84,12 +85,12 @@ def laid(flows: Sequence[Flow], made: Shape) -> Iterator[Laid]:
     for number, flow in enumerate(_repeated(flows) if made.vocabulary.repeats else flows):
         if (found := written(flow, made, number)) is None:
             continue
-        told = found.flow or flow
-        lasted = round((told.get(DURATION) or 0) * SECOND)
+        lasted = round(((found.flow or flow).get(DURATION) or flow.get(DURATION) or 0) * SECOND)
         start = _cut(flow[START] + (lasted if _has_ends(made) else 0), made)
-        yield Laid(found.flow and {**found.flow, START: start}, found.record, start, start + lasted, number)
+        end = start if _has_ends(made) else start + lasted
+        yield Laid(found.flow and {**found.flow, START: start}, found.record, start, end, number)
         if number % BESIDE == 0 and (other := beside(found.record, made, number // BESIDE)):
-            yield Laid(None, other, start, start + lasted, number)
+            yield Laid(None, other, start, end, number)
 
 
 def _repeated(flows: Sequence[Flow]) -> list[Flow]:
@@ -100,7 +101,7 @@ def _repeated(flows: Sequence[Flow]) -> list[Flow]:
 def _has_ends(made: Shape) -> bool:
     """Whether the SIEM has the end of a flow for its time: where only ewdetect's reader takes the duration off."""
     own = made.vocabulary.start or made.names.get(START, "@timestamp") != "@timestamp"
-    return bool(made.source.fields[START].minus and not own)
+    return bool(made.source.fields[START].minus and DURATION in made.names and not own)
 
 
 def _cut(time: int, made: Shape) -> int:

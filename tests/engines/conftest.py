@@ -13,7 +13,7 @@ from tests.engines.elasticsearch.analyzer import Analyzer, analyzer
 from tests.engines.elasticsearch.client import Client
 from tests.engines.elasticsearch.java import Unavailable
 from tests.engines.elasticsearch.node import elasticsearch_node
-from tests.engines.ledger import Ledger, totals
+from tests.engines.ledger import Ledger, divided, totals
 
 LIMIT = "esql.query.result_truncation_max_size"
 ROWS = 1_000_000        # ES|QL answers no more than 10,000 rows unless it is told to
@@ -60,5 +60,6 @@ def front() -> Iterator[Analyzer]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The counts of what was executed."""
-    for line in totals(Ledger(Path(os.environ[LEDGER])).entries()):
+    full, others = divided(Ledger(Path(os.environ[LEDGER])).entries())
+    for line in (*totals(full), *(f"other sources, {line}" for line in totals(others))):
         terminalreporter.write_line(line)

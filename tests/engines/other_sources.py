@@ -39,7 +39,7 @@ MAPPED = tuple((s.name, siem) for siem in SHARED for s in load_sources()
 # One rule for each thing that conversion does, and some that stand on denials, refusals, durations and long flows.
 RULES = (*REPRESENTATIVE, "auth_spray_short", "deny_breadth", "log_path_broken", "long_session", "scan_hosts_failed")
 ENRICHED = ("db_unapproved_role", "env_crossing")       # rules that are run with the SIEM's own context too
-ALERTING, QUIET = 4, 3              # cases of a rule: all of them on all sources would take an hour
+ALERTING, QUIET = 3, 2              # cases of a rule: all of them on all sources would take an hour
 BESIDE = 3                          # of so many flows, one has another record of the sensor beside it
 AGAIN = 2 * SECOND                  # after which a record is written once more
 LANGUAGES = {"elastic": "ES|QL", "splunk": "SPL"}

@@ -162,3 +162,11 @@ def test_a_value_never_leaves_its_literal(parts: list[Any], other: str) -> None:
     for candidate in (own, other.lower()):
         assert bool(test({"f": candidate, "g": 1})) == bool(siem_readers.wild(body).fullmatch(candidate))
         assert not test({"f": candidate, "g": 2})
+
+
+@pytest.mark.parametrize(("source_name", "depends"), [
+    ("palo_alto", True), ("cisco_ftd", False), ("suricata_eve", False), ("zeek_conn", False)])
+def test_a_start_without_a_zone_depends_on_who_searches(source_name: str, depends: bool) -> None:
+    """Page "Date and time format variables": without a zone, strptime takes that of the search's owner."""
+    query = converted(pack().rules["smb_fanout"], "spl", source_name=source_name)
+    assert any("time zone" in caveat for caveat in query.caveats) is depends

@@ -13,12 +13,13 @@ from tests.engines.elasticsearch.analyzer import Analyzer, analyzer
 from tests.engines.elasticsearch.client import Client
 from tests.engines.elasticsearch.java import Unavailable
 from tests.engines.elasticsearch.node import elasticsearch_node
-from tests.engines.ledger import Ledger, totals
+from tests.engines.ledger import Ledger, divided, totals
 
 LIMIT = "esql.query.result_truncation_max_size"
 ROWS = 1_000_000        # ES|QL answers no more than 10,000 rows unless it is told to
 LEDGER = "EWDETECT_LEDGER"
-SLOW = ["test_esql_*.py", "test_elastic_*.py", "test_spl_parity.py"]    # minutes: `make test-engines` runs them
+# Minutes: `make test-engines` runs them.
+SLOW = ["test_esql_*.py", "test_elastic_*.py", "test_other_parity.py", "test_spl_parity.py"]
 collect_ignore_glob = [] if "EWDETECT_ENGINES" in os.environ else SLOW
 
 
@@ -59,5 +60,6 @@ def front() -> Iterator[Analyzer]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The counts of what was executed."""
-    for line in totals(Ledger(Path(os.environ[LEDGER])).entries()):
+    full, others = divided(Ledger(Path(os.environ[LEDGER])).entries())
+    for line in (*totals(full), *(f"other sources, {line}" for line in totals(others))):
         terminalreporter.write_line(line)

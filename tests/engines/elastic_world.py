@@ -49,12 +49,18 @@ def _document(flow: Mapping[str, Any], name: str, number: int) -> dict[str, Any]
     return {key: value for key, value in {**made, **counters}.items() if key != "event.start"}
 
 
+# What the node's own types stand for: it has no constant_keyword and no wildcard.
+_AS = {"constant_keyword": "keyword", "wildcard": "keyword", "match_only_text": "text"}
+
+
 def properties(documents: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """The mapping of an index for documents: an integration maps all its fields, also those that no document has."""
-    mapped = load_vocabulary("ecs", "elastic", source(name)).names(fields(), enriched=True).values()
-    always = {"@timestamp", "event.start", "data_stream.dataset"}
-    names = {name for made in documents for name in made} | always | set(mapped)
-    return {name: {"type": _type(name)} for name in sorted(names)}
+    vocabulary = load_vocabulary("ecs", "elastic", source(name))
+    always = {"@timestamp", "event.start", "data_stream.dataset", *vocabulary.conditions(), *vocabulary.raw.values()}
+    names = {name for made in documents for name in made} | always | set(vocabulary.names(fields(), True).values())
+    types = vocabulary.content["types"]
+    return {name: {"type": _AS.get(types[name], types[name]) if name in types else _type(name)}
+            for name in sorted(names)}
 
 
 def _type(name: str) -> str:

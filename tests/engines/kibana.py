@@ -27,11 +27,20 @@ MAX_SIGNALS = 100
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A document, when its flow began and when it arrived (ms). `fields` are by dotted name, without times."""
+    """A document, when its flow began and when it arrived (ms). `fields` are by dotted name, without times.
+
+    `stamp` is the time of the document (ms), where that is not when its flow began.
+    """
 
     began: int
     arrived: int
     fields: Mapping[str, Any]
+    stamp: int | None = None
+
+    @property
+    def time(self) -> int:
+        """What `@timestamp` holds, by which a run finds the document."""
+        return self.began if self.stamp is None else self.stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +70,25 @@ def worlds(cases: Sequence[Sequence[Flow]], when: Schedule) -> tuple[tuple[World
     made: list[World] = []
     for number, flows in enumerate(cases):
         for now in _runs(flows, when):
-            seen = tuple(f for f in flows if now - back <= f.began <= now and f.arrived <= now)
+            seen = tuple(f for f in flows if now - back <= f.time <= now and f.arrived <= now)
             made.append(World(number, BEGIN + len(made) * length, now, seen))
     return tuple(made), length
 
 
 def _runs(flows: Sequence[Flow], when: Schedule) -> Iterator[int]:
-    """The times of the runs whose period, or the one before it, holds the beginning of a flow, and of the last run that
-    may report it. Runs without one report nothing, as every crossing is the beginning of a flow."""
+    """The times of the runs whose period, or the one before it, holds the beginning of a flow, of the first one that
+    sees a flow which came later, and of the last run that may report it. Runs without one report nothing, as every
+    crossing is the beginning of a flow."""
     if not flows:
         return
     period, delay, lasting = when.period * 1000, when.delay * 1000, when.lasting * 1000
     began = sorted({flow.began for flow in flows})
+    late = [flow.arrived for flow in flows if flow.arrived > flow.began + delay]
     phase = 1234        # Kibana's runs are on no even minute
     for now in range(began[0] // period * period + phase, began[-1] + 3 * period + delay + lasting, period):
         new = any(now - 2 * period - delay < t <= now - delay for t in began)
         last = any(now - period < t + 2 * period + delay + lasting <= now for t in began[:1])
-        if new or (lasting and last):
+        if new or (lasting and last) or any(now - period < t <= now for t in late):
             yield now
 
 
@@ -85,8 +96,8 @@ def documents(made: Sequence[World], length: int, time_field: str) -> Iterator[d
     """The documents of all worlds; a world's run is in the middle of its stretch."""
     for world in made:
         for flow in world.flows:
-            began = _moved(flow.began, world, length)
-            yield {**flow.fields, time_field: began} | ({} if time_field == "@timestamp" else {"@timestamp": began})
+            yield {**flow.fields, "@timestamp": _moved(flow.time, world, length),
+                   time_field: _moved(flow.began, world, length)}
 
 
 def _moved(time: int, world: World, length: int) -> int:

@@ -1,6 +1,7 @@
-"""What the parity suites found out, rule by rule: printed at their end, and the table of docs/parity.md.
+"""What the parity suites found out, rule by rule: printed at their end, and the tables of docs/parity.md.
 
-A row is one rule in one language with one way of context, over all sources.
+A row of the first table is one rule in one language with one way of context, over the sources on which every case of
+every rule is executed; a row of the second is another source in one language.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.convert_world import anywhere
+from tests.convert_world import SOURCES, anywhere
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,6 +29,7 @@ class Entry:
     mismatches: int = 0
     caveats: bool = False
     refused: tuple[str, ...] = ()
+    skipped: int = 0                    # cases that the source's records cannot tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,24 @@ class Ledger:
         lines = self.path.read_text("utf-8").splitlines()
         found = [json.loads(line) for line in lines]
         return sorted(Entry(**{**made, "refused": tuple(made["refused"])}) for made in found)
+
+
+def divided(entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """The entries of the sources on which everything is executed, and those of the others."""
+    found = list(entries)
+    return [e for e in found if e.source in SOURCES], [e for e in found if e.source not in SOURCES]
+
+
+def by_source(entries: Sequence[Entry]) -> list[list[str]]:
+    """Rows of the page: what was executed on each source in each language, over rules and ways of context."""
+    rows = [["source", "language", "rules", "refused", "cases", "skipped", "runs", "alerts", "mismatches"]]
+    for name, language in sorted({(e.source, e.language) for e in entries}):
+        own = [e for e in entries if (e.source, e.language) == (name, language)]
+        done = {e.rule for e in own if not e.refused}
+        counts = (len(done), len({e.rule for e in own} - done), *(
+            sum(getattr(e, count) for e in own) for count in ("cases", "skipped", "runs", "alerts", "mismatches")))
+        rows.append([f"`{name}`", language, *map(str, counts)])
+    return rows
 
 
 def totals(entries: Iterable[Entry]) -> list[str]:

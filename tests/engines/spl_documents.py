@@ -111,6 +111,8 @@ _MODELS: Mapping[str, tuple[Mapping[str, str], str]] = {
 
 @cache
 def models(name: str) -> Mapping[str, DataModel]:
-    """The data models of a search head that has this source."""
+    """The data models of a search head that has this source; only those of some are known."""
+    if name not in _MODELS:
+        return {}
     fields, constraint = _MODELS[name]
     return network_traffic(fields, constraint)

@@ -54,6 +54,8 @@ _LOOKUP = ("The lookup `{name}` must hold the same network, as docs/splunk.md sa
            "limits.conf (25 MB) Splunk reads it from disk.")
 _MODEL = ("The macro `ewdetect_summaries` must exist; its definition is `summariesonly=false allow_old_summaries=true` "
           "until a site knows that its summaries are complete.")
+_ZONE = ("`{field}` names no time zone, and `strptime` reads it in that of the user who owns the search: it must be "
+         "the zone in which the sensor writes, or windows lie in another hour.")
 _AGREE = "Flows of one second that agree in every field that the rule reads are one alert."
 
 
@@ -247,6 +249,9 @@ def _caveats(stages: Sequence[Stage], setting: Setting) -> Iterator[str]:
         yield _TEXTS
     if setting.context == "enriched" and enrichment.late(setting):
         yield _LOOKUP.format(name=setting.vocabulary.lookup["name"])
+    start = setting.vocabulary.start
+    if start and not any(zone in start["format"] for zone in ("%z", "%:z", "%Z", "%s")):
+        yield _ZONE.format(field=start["field"])
     if setting.vocabulary.model:
         yield _MODEL
         if not upper:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.engines.spl import SplError, SplSyntaxError, Undocumented, UnknownSpl, run
+from tests.engines.spl.times import SEARCHER
 
 HEARTBEATS = [{"_time": 1000, "HOST": "a"}, {"_time": 1055, "HOST": "b"}, {"_time": 1010, "HOST": "b"}]
 
@@ -39,7 +40,7 @@ def test_addinfo_takes_nothing_and_needs_a_run() -> None:
     ("1970-01-01T00:01:40+0000", "%Y-%m-%dT%H:%M:%S%z", 100),
     ("1970-01-01T01:01:40.250000+0100", "%Y-%m-%dT%H:%M:%S.%6N%z", Decimal("100.25")),
     ("2026-11-24T00:19:31.853881+0000", "%Y-%m-%dT%H:%M:%S.%6N%z", Decimal("1795479571.853881")),
-    ("1970-01-01 00:00:00 Z", "%F %T %z", 0)])
+    ("1970-01-01 00:00:00 Z", "%F %T %z", 0), ("100", "%s", 100)])
 def test_strptime(text: str, form: str, seconds: Any) -> None:
     """Pages "Date and Time functions" and "Date and time format variables"."""
     [row] = run(f'search * | eval t=strptime(s,"{form}")', [{"s": text}])
@@ -49,6 +50,15 @@ def test_strptime(text: str, form: str, seconds: Any) -> None:
 @pytest.mark.parametrize("text", ["yesterday", "1970-13-01T00:00:00.000000+0000", "1970-01-01T00:00:00+0000"])
 def test_strptime_of_another_form_is_null(text: str) -> None:
     assert run('search * | eval t=strptime(s,"%Y-%m-%dT%H:%M:%S.%6N%z")', [{"s": text}]) == [{"s": text}]
+
+
+def test_strptime_without_a_zone_depends_on_who_searches() -> None:
+    token = SEARCHER.set("+0100")
+    try:
+        [row] = run('search * | eval t=strptime(s,"%Y/%m/%d %H:%M:%S")', [{"s": "1970/01/01 01:01:40"}])
+    finally:
+        SEARCHER.reset(token)
+    assert row["t"] == 100
 
 
 def test_what_strptime_leaves_open() -> None:

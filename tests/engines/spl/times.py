@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -116,8 +117,11 @@ def strftime(epoch: Number, form: str) -> str:
     return _FORMATS.sub(one, form)
 
 
+# The zone of whoever searches, as `+0200`; empty where a search must not depend on it.
+SEARCHER: ContextVar[str] = ContextVar("zone of whoever searches", default="")
 _READ = {"Y": r"(\d{4})", "m": r"(\d\d)", "d": r"(\d\d)", "H": r"(\d\d)", "M": r"(\d\d)", "S": r"(\d\d)",
-         "N": r"(\d{1,9})", "z": r"([+-]\d\d:?\d\d|Z)", "T": r"(\d\d:\d\d:\d\d)", "F": r"(\d{4}-\d\d-\d\d)"}
+         "N": r"(\d{1,9})", "z": r"([+-]\d\d:?\d\d|Z)", "T": r"(\d\d:\d\d:\d\d)", "F": r"(\d{4}-\d\d-\d\d)",
+         "s": r"(\d+)"}
 
 
 @lru_cache(maxsize=64)
@@ -137,18 +141,21 @@ def _reader(form: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
 
 def strptime(value: str, form: str) -> Number | None:
     """The epoch second that a text in a format names; None where it does not have that form (the page "Date and Time
-    functions"). A format without a zone would be read in the searcher's zone, which is not known here."""
+    functions"). A format without a zone is read in the searcher's zone; `%s` alone needs none."""
     pattern, letters = _reader(form)
-    if "z" not in letters:
+    zone = SEARCHER.get()
+    if not {"z", "s"} & set(letters) and not zone:
         raise Undocumented(f"strptime with {form!r}: the zone is that of whoever searches")
     found = pattern.fullmatch(value)
     if not found:
         return None
     said = dict(zip(letters, found.groups(), strict=True))
+    if "s" in said:
+        return int(said["s"])
     date = said.get("F") or "-".join(said[x] for x in "Ymd")
     clock = said.get("T") or ":".join(said[x] for x in "HMS")
     try:
-        moment = datetime.fromisoformat(f"{date}T{clock}{said['z'].replace('Z', '+00:00')}")
+        moment = datetime.fromisoformat(f"{date}T{clock}{said.get('z', zone).replace('Z', '+00:00')}")
     except ValueError:
         return None
     fraction = Decimal(f"0.{said.get('N', '0')}")

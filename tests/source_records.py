@@ -22,7 +22,7 @@ Record = Mapping[str, Any]
 _ORDER = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 _FLAGS: Mapping[str, Callable[[int], Any]] = {
     "bits": "{:02x}".format, "nobits": "{:02x}".format, "has": int, "hasnt": int}
-_LONG = frozenset({"long", "integer", "short", "unsigned_long"})
+_LONG = frozenset({"long", "integer", "short", "byte", "unsigned_long"})
 
 
 # ---------------------------------------------------------------- names
@@ -148,13 +148,16 @@ def meant(terms: Iterable[Term], name: str, vocabulary: Vocabulary) -> Iterator[
     if kind == "boolean":
         yield from (True, False)
         return
-    if any(t.operator in _ORDER for t in asked):
-        yield from _around(n for t in asked if t.operator != "present" for n in t.values if isinstance(n, int | float))
+    named = [v for t in asked if t.operator not in ("present", *_FLAGS) for v in t.values]
+    if kind in _LONG and not named:
+        yield 1
+    if any(t.operator in _ORDER for t in asked) or (named and all(type(v) is int for v in named)):
+        yield from _around(v for v in named if isinstance(v, int | float))
         return
     masks = {(t.operator, int(t.values[0])) for t in asked if t.operator in _FLAGS}
     for number in sorted({a | b for (_, a), (_, b) in combinations([*masks, ("", 0)], 2)} | {m for _, m in masks}):
         yield _FLAGS[next(iter(masks))[0]](number)
-    words = [str(v) for t in asked if t.operator not in ("present", *_FLAGS) for v in t.values]
+    words = [str(v) for v in named]
     if masks:
         yield from words
         return

@@ -190,7 +190,7 @@ def events(records: Sequence[Laid], made: Shape, rule: Rule, delay: int) -> list
 def _clock(time: int, layout: str) -> str:
     """A time in a strftime layout, in UTC."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time)
-    return moment.strftime(layout.replace("%s", str(time // SECOND)))
+    return moment.strftime(layout.replace("%s", str(time // SECOND)).replace("%6N", "%f"))
 
 
 def on_splunk(made: Shape, rule: Rule) -> list[Ran]:

@@ -98,9 +98,11 @@ def beside(record: Mapping[str, Any], made: Shape, number: int) -> Mapping[str, 
 def known(flow: Flow, made: Shape) -> dict[str, Any]:
     """The flow without what the records do not tell. Its id stays, by which the tests know it."""
     told = {f.name: flow.get(f.name) for f in fields().values() if f.origin == "record"}
-    kept = {name for name in told if made.source.tells(name) and name in made.names} | {"event.id", START, OUTCOME, TRANSPORT}
+    kept = {"event.id", START, OUTCOME, TRANSPORT,
+            *(name for name in told if made.source.tells(name) and name in made.names)}
+    transport = "tcp" if told["icmp.type"] is None else "icmp"
     return {name: value if name in kept else None for name, value in told.items()} | {
-        TRANSPORT: told[TRANSPORT] or ("tcp" if told["icmp.type"] is None else "icmp"), OUTCOME: told[OUTCOME] or "unknown"}
+        TRANSPORT: told[TRANSPORT] or transport, OUTCOME: told[OUTCOME] or "unknown"}
 
 
 # ---------------------------------------------------------------- the search

@@ -34,21 +34,27 @@ class Format(StrEnum):
 class Pattern:
     """A regular expression (RE2) for a line of text. Its named groups are raw paths, and so are the keys of `sets`.
 
-    It is only tried on lines that hold the text `contains`.
+    It is only tried on lines that hold the text `contains`, and with `begin` only where a line first has that text:
+    to try at one place is much faster than to search.
     """
 
     match: str
     groups: tuple[str, ...]
     contains: str = ""
     sets: Mapping[str, str] = field(default_factory=dict)
+    begin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """`key=value` text: every key is a raw path. A value may stand in double quotes; of a key the first counts."""
+    """`key=value` text: every key is a raw path. A value may stand in double quotes; of a key the first counts.
+
+    `quoted` says that nearly all lines have all values in quotes; those are read faster, and no others differently.
+    """
 
     separator: str = " "
     equals: str = "="
+    quoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

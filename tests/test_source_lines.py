@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from ewdetect.engine import Engine, ReadReport
 from ewdetect.flows import Source
 from ewdetect.flows.files import Container, FlowFile, inspect, lines_within
+from ewdetect.flows.lines import split_lines
 from ewdetect.problems import Rejected
 from tests.samples import samples
 from tests.world import ROOT, fields, network, orientation, source
@@ -159,6 +161,32 @@ def test_records_of_many_megabytes_are_read_whole_on_every_core(tmp_path: Path) 
 HEAD = ("version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action "
         "log-status")
 AWS = "eni-1 10.0.0.1 10.0.0.2 50000 445 6 5 500 1768471200 1768471230 ACCEPT OK"
+
+
+def test_what_reads_lines_faster_reads_nothing_else(tmp_path: Path) -> None:
+    """With `quoted` and `begin`, lines of every damage give the values that they give without."""
+    random_ = random.Random(7)
+    sample = [line for line in (MAPPINGS / "juniper_srx/sample.log").read_text().splitlines() if "RT_FLOW" in line]
+    lines = [*sample, *(spoilt(random_.choice(sample), random_) for _ in range(4000))]
+    fast = source("juniper_srx")
+    assert fast.lines and fast.lines.pairs and fast.lines.pairs.quoted
+    slow = replace(fast, lines=replace(
+        fast.lines, pairs=replace(fast.lines.pairs, quoted=False),
+        patterns=tuple(replace(p, begin="") for p in fast.lines.patterns)))
+    with duckdb.connect() as db:
+        db.execute("CREATE TABLE raw AS SELECT unnest($1) AS l, unnest(range($2)) AS line", [lines, len(lines)])
+        found = [db.execute(f"{split_lines(each, each.lines, 'FROM raw', (), ('line',))} ORDER BY line").fetchall()
+                 for each in (fast, slow) if each.lines]
+    assert [row for row in zip(lines, *found, strict=True) if row[1] != row[2]] == []
+
+
+def spoilt(line: str, random_: random.Random) -> str:
+    """The line with a few characters taken out, or put in, of those that mean something."""
+    for _ in range(random_.randrange(1, 4)):
+        place = random_.randrange(line.find("RT_FLOW"), len(line))
+        line = line[:place] + random_.choice(("", "", '"', "=", " ", "]", 'a="', '" b=', " source-port=9")) + line[
+            place + random_.randrange(2):]
+    return line
 
 
 def test_fields_come_in_the_order_that_the_header_names(tmp_path: Path) -> None:

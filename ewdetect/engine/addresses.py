@@ -84,13 +84,15 @@ def build_addresses(db: duckdb.DuckDBPyConnection, network: Network, context: Se
         f"CAST(coalesce(CASE WHEN inside THEN s.{name(f.name)} END, {_default(network, f)}) AS {types[f.name]}) "
         f"AS {name(f.name)}" for f in context)
     db.execute(f"""CREATE OR REPLACE TABLE address AS
-        WITH spelling AS (SELECT DISTINCT unnest(["source.ip", "destination.ip"]) AS spelling FROM record
-                          WHERE damage IS NULL),
+        WITH spelling AS (SELECT "source.ip" AS spelling FROM record WHERE damage IS NULL
+                          UNION SELECT "destination.ip" FROM record WHERE damage IS NULL),
              numbered AS MATERIALIZED (SELECT spelling, ewd_ip(spelling) AS ip FROM spelling
                                        WHERE spelling IS NOT NULL),
+             ranked AS (SELECT *, CAST(dense_rank() OVER (ORDER BY ip) AS INTEGER) AS id FROM numbered
+                        WHERE ip IS NOT NULL),
              found AS (SELECT n.*, s.*, coalesce(n.ip <= s.last, false) AS inside
-                       FROM (SELECT * FROM numbered WHERE ip IS NOT NULL) n ASOF LEFT JOIN segment s ON n.ip >= s.first)
-        SELECT spelling, ip, {_DIGITS} AS digits, CAST(dense_rank() OVER (ORDER BY ip) AS INTEGER) AS id,
+                       FROM ranked n ASOF LEFT JOIN segment s ON n.ip >= s.first)
+        SELECT spelling, ip, {_DIGITS} AS digits, id,
                ip >> 32 = 65535 AS is_v4, {_MULTICAST} AS is_group, {attributes}
         FROM found s""")
 

@@ -89,7 +89,8 @@ def _extract(pattern: Pattern) -> str:
     """The groups as a struct. The whole match is a group of its own, since one that does not take part is empty."""
     captured = [g for g in pattern.groups if g != "rest" or not pattern.match.endswith(_TAIL)]
     wanted = "[" + ", ".join(map(text, ("_", *captured))) + "]"
-    return f"regexp_extract(l, {text(f'(?P<_>{pattern.match.removesuffix(_TAIL)})')}, {wanted})"
+    line, at = (f"substr(l, strpos(l, {text(pattern.begin)}))", "^") if pattern.begin else ("l", "")
+    return f"regexp_extract({line}, {text(f'{at}(?P<_>{pattern.match.removesuffix(_TAIL)})')}, {wanted})"
 
 
 def _known_header(columns: Columns, header: Sequence[str]) -> str:
@@ -138,18 +139,34 @@ def _taken(path: str, lines: Lines, columns: Columns | None) -> str:
 def _elements(wanted: Sequence[str], pairs: Pairs, base: str) -> str:
     """The first `key=value` of every key, as a column `=key`. Finding all keys at once beats a search for each.
 
-    `blank` says whether a value may have blanks around it, which is looked for once and not in each.
+    Lines that are `cut` at their quotes are left out. `blank` says whether a value may have blanks around it, which is
+    looked for once and not in each.
     """
+    if pairs.quoted:
+        base = f"SELECT *, CASE WHEN {_all_quoted(pairs)} THEN string_split(rest, '{_QUOTE}') END AS cut FROM ({base})"
     equals = text(pairs.equals)
     length = len(pairs.equals) - 1
     keys = f"list_transform(parts, lambda x: left(x, strpos(x, {equals}) + {length}))"
     around = [f"contains(rest, {text(near)})" for near in (
         f"{pairs.separator} ", f" {pairs.separator}", f"{pairs.equals} ")] + ["suffix(rest, ' ')"]
     blank = "false" if pairs.separator == " " else " OR ".join(around)
-    parts = f"SELECT *, string_split(rest, {text(pairs.separator)}) AS parts, {blank} AS blank FROM ({base})"
-    found = ", ".join(f"parts[list_position(keys, {text(p + pairs.equals)})] AS {_element(p)}"
+    split = f"string_split(rest, {text(pairs.separator)})"
+    if pairs.quoted:
+        split = f"CASE WHEN cut IS NULL THEN {split} END"
+    parts = f"SELECT *, {split} AS parts, {blank} AS blank FROM ({base})"
+    when, end = ("CASE WHEN cut IS NULL THEN ", " END") if pairs.quoted else ("", "")
+    found = ", ".join(f"{when}parts[list_position(keys, {text(p + pairs.equals)})]{end} AS {_element(p)}"
                       for p in wanted)
     return f"SELECT * EXCLUDE (parts, keys), {found} FROM (SELECT *, {keys} AS keys FROM ({parts}))"
+
+
+def _all_quoted(pairs: Pairs) -> str:
+    """Whether every value stands in quotes, with no equals sign in it: between quotes are then keys and values in turn.
+    """
+    mark, equals = re.escape(pairs.separator), re.escape(pairs.equals)
+    other = f"[^{_QUOTE}{equals}]*"
+    pair = f"{mark}[^{mark}{_QUOTE}{equals}]+{equals}{_QUOTE}{other}{_QUOTE}"
+    return f"regexp_full_match(rest, {text(f'(?:{pair})*{other}')})"
 
 
 def _element(key: str) -> str:
@@ -174,7 +191,11 @@ def _pair(key: str, pairs: Pairs) -> str:
     searched = f"regexp_extract(rest, {text(f'{re.escape(pairs.separator + begin)}{_QUOTE}([^{_QUOTE}]*)')}, 1)"
     inside = (f"CASE WHEN suffix({element}, '{_QUOTE}') AND {element} <> {opened} "
               f"THEN substr({element}, {behind}, length({element}) - {behind}) ELSE {searched} END")
-    return f"nullif(CASE WHEN starts_with({element}, {opened}) THEN {inside} ELSE {trimmed} END, '')"
+    value = f"CASE WHEN starts_with({element}, {opened}) THEN {inside} ELSE {trimmed} END"
+    if pairs.quoted:
+        behind_key = f"cut[list_position(cut, {text(pairs.separator + begin)}) + 1]"
+        value = f"CASE WHEN cut IS NOT NULL THEN {behind_key} ELSE {value} END"
+    return f"nullif({value}, '')"
 
 
 def _line_fault(lines: Lines, columns: Columns | None) -> str:

@@ -125,7 +125,7 @@ class _Reader:
         pairs, head = raw.get("pairs"), raw.get("head")
         return Lines(
             patterns=patterns, marks=_listed(raw.get("marks", ())), ignore=tuple(raw.get("ignore", ())),
-            pairs=Pairs(pairs.get("separator", " "), pairs.get("equals", "=")) if pairs is not None else None,
+            pairs=Pairs(**pairs) if pairs is not None else None,
             columns=_columns(raw["columns"]) if "columns" in raw else None,
             head=self._pattern({"match": head}, ("lines", "head")) if head else None)
 
@@ -135,7 +135,8 @@ class _Reader:
         if compiled and compiled.groups != len(groups):
             self.problem("source/bad-pattern", "a group of the regular expression has no name", (*path, "match"),
                          "write (?P<name>…), or (?:…) for a group that keeps nothing")
-        return Pattern(raw["match"], groups, raw.get("contains", ""), raw.get("set", {}), raw.get("replace", {}))
+        return Pattern(raw["match"], groups, raw.get("contains", ""), raw.get("begin", ""), raw.get("set", {}),
+                       raw.get("replace", {}))
 
     def _compiled(self, text: str, path: Place) -> re.Pattern[str] | None:
         try:

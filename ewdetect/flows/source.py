@@ -34,23 +34,29 @@ class Format(StrEnum):
 class Pattern:
     """A regular expression (RE2) for a line of text. Its named groups are raw paths, and so are the keys of `sets`.
 
-    It is only tried on lines that hold the text `contains`. `replace` are texts of the group `rest` that are put
-    otherwise, one after the other, before pairs or columns read it.
+    It is only tried on lines that hold the text `contains`, and with `begin` only where a line first has that text:
+    to try at one place is much faster than to search. `replace` are texts of the group `rest` that are put otherwise,
+    one after the other, before pairs or columns read it.
     """
 
     match: str
     groups: tuple[str, ...]
     contains: str = ""
+    begin: str = ""
     sets: Mapping[str, str] = field(default_factory=dict)
     replace: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """`key=value` text: every key is a raw path. A value may stand in double quotes; of a key the first counts."""
+    """`key=value` text: every key is a raw path. A value may stand in double quotes; of a key the first counts.
+
+    `quoted` says that nearly all lines have all values in quotes; those are read faster, and no others differently.
+    """
 
     separator: str = " "
     equals: str = "="
+    quoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

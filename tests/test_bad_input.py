@@ -10,12 +10,15 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ewdetect.engine import Engine, ReadReport
+from ewdetect.flows import FieldSpec
+from ewdetect.flows.sql import natural_types
 from ewdetect.problems import Rejected, WorldFailed
 from tests.world import fields, network, office, orientation, source
 
@@ -446,3 +449,16 @@ def test_a_cross_is_between_two_known_values(tmp_path: Path) -> None:
             'SELECT "network.cross_zone", "network.cross_env" FROM flow ORDER BY "event.id"'
         ).fetchall()
     assert rows == [(True, False), (False, False)]
+
+
+def test_a_port_that_is_also_read_as_text_makes_what_stands_beside_it_text(tmp_path: Path) -> None:
+    """`sp` is a number for one field and a text for another; it is taken in turn with `src_port`, which is a number."""
+    told = source("netflow")
+    told = replace(told, fields={**told.fields, "event.id": FieldSpec(joined=("sp", "dp"))})
+    assert not natural_types(told, fields()).keys() & {"sp", "src_port", "dp", "dst_port"}
+    path = tmp_path / "flows.json"
+    path.write_text(json.dumps([{"first": START[:26], "src4_addr": "10.0.0.1", "src_port": 40000, "proto": 6,
+                                 "dst4_addr": "10.0.0.2", "dst_port": 445}]))
+    with Engine(fields(), orientation()) as engine:
+        engine.read(told, [str(path)], office(), fields())
+        assert [flow["source.port"] for flow in engine.flows()] == [40000]

@@ -22,11 +22,14 @@ from tests.convert_world import rule as asking
 from tests.convert_world import source as source_of
 
 SOURCES = [source.name for source in load_sources()]
-MAPPED = [*((name, dialect) for name in ("cisco_ftd", "corelight", "fortinet_fortigate", "palo_alto", "sysmon_3",
+MAPPED = [*((name, dialect) for name in ("aws_vpc_flow", "check_point", "cisco_ftd", "corelight", "fortinet_fortigate",
+                                         "gcp_vpc_flow", "juniper_srx", "ocsf_4001", "palo_alto", "sysmon_3",
                                          "windows_5156")
             for dialect in ("esql", "spl")),
-          ("aws_vpc_flow", "esql"), ("istio_access", "esql"), ("juniper_srx", "esql"), ("packetbeat_flow", "esql")]
+          ("istio_access", "esql"), ("packetbeat_flow", "esql")]
 
+# Exporters of NetFlow: a record for each direction, interval and exporter.
+EXPORTED = [("netflow_elastic", "esql"), ("netflow_stream", "spl")]
 # Packet filters: a record for each packet that a rule logged, and no answers.
 PACKETS = [(name, dialect) for name in ("iptables", "pfsense") for dialect in ("esql", "spl")]
 
@@ -78,6 +81,24 @@ def test_a_repeated_packet_changes_no_count_of_different_values(name: str, diale
     assert [p.code for p in refused.value.problems] == ["convert/several-records"]
 
 
+@pytest.mark.parametrize(("name", "dialect"), EXPORTED)
+def test_of_netflow_ports_tell_who_began(name: str, dialect: str) -> None:
+    query = converted(pack().rules["ssh_fanout"], dialect, source_name=name)
+    assert any("at 32768 or above" in caveat for caveat in query.caveats)
+    assert {"esql": "source.port >= 32768 AND destination.port < 32768", "spl": "src_port>=32768 AND dest_port<32768"}[
+        dialect] in query.text
+    for refused in ("scan_icmp_sweep", "auth_brute_short", "large_internal_transfer", "long_session"):
+        with pytest.raises(Rejected):
+            converted(pack().rules[refused], dialect, source_name=name)
+
+
+@pytest.mark.parametrize(("name", "dialect", "delay"),
+                         [("netflow_elastic", "esql", 60), ("netflow_stream", "spl", 2100)])
+def test_where_a_siem_has_the_time_of_the_export_a_run_waits_no_longer(name: str, dialect: str, delay: int) -> None:
+    when = converted(pack().rules["ssh_fanout"], dialect, source_name=name).schedule
+    assert when and when.delay == delay
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_pfsense_keeps_first_packets_and_its_words_for_icmp(dialect: str) -> None:
     """The default rule also logs answers whose state is gone: `A`, `FA`, `RA` and their like."""
@@ -85,6 +106,19 @@ def test_pfsense_keeps_first_packets_and_its_words_for_icmp(dialect: str) -> Non
     text = converted(echo, dialect, source_name="pfsense").text
     assert "NOT" in text and "*A*" in text
     assert "request" in text and "ipv6-icmp" in text and "icmpv6" in text
+
+
+@pytest.mark.parametrize("dialect", ["lucene", "esql"])
+def test_a_number_for_which_the_siem_has_no_word_is_refused(dialect: str) -> None:
+    """FTD writes Destination Unreachable for 3 of IPv4 and 1 of IPv6, so the numbers of errors are not asked for."""
+    echo = converted(asking({"icmp.type": 128}), dialect, source_name="cisco_ftd").text
+    assert "ipv6-icmp" in echo and ("echo request" in echo or "[Ee][Cc][Hh][Oo]" in echo)
+    for number in (3, [8, 3]):
+        with pytest.raises(Rejected) as refused:
+            converted(asking({"icmp.type": number}), dialect, source_name="cisco_ftd")
+        [problem] = refused.value.problems
+        assert problem.code == "convert/unsupported" and problem.message.endswith("has no word for 3")
+        assert problem.fix.startswith("write some of 0, 8, 128, 129")
 
 
 def test_a_part_of_a_line_is_found_by_esql_and_not_by_lucene() -> None:
@@ -267,6 +301,61 @@ def test_the_answer_of_a_one_way_record_is_read_from_its_end() -> None:
         'data_stream.dataset:"aws.vpcflow" AND aws.vpcflow.action:"ACCEPT" AND network.transport:"tcp" AND '
         'aws.vpcflow.tcp_flags:("18" OR "19" OR "22" OR "23") AND network.direction:"egress" AND '
         'destination.ip:"10.0.0.1/32" AND source.port:22 AND ew.source.role:"database" AND ew.network.scope:"inbound"')
+    text = converted(asked, "spl", source_name="aws_vpc_flow", context="enriched").text
+    assert ('vpcflow_action="ACCEPT" AND protocol_code=6 AND tcp_flags IN (18, 19, 22, 23) AND '
+            'flow_direction="egress" AND dest_ip="10.0.0.1" AND src_port=22 AND ') in text
+    assert 'ew_src_role="database" AND ew_scope="inbound"' in text
+
+
+@pytest.mark.parametrize(("dialect", "protocol", "port"), [
+    ("esql", 'ocsf.connection_info.protocol_num == "6"', "source.port == 22"),
+    ("spl", "connection_info.protocol_num=6", "src_endpoint.port=22")])
+def test_the_answer_of_a_flow_log_in_ocsf_is_read_from_its_end(dialect: str, protocol: str, port: str) -> None:
+    """The number of the protocol is a column of an alert: no flow log has its name, so that may be none."""
+    asked = asking({"destination.port": 22, "network.transport": "tcp", "flow.outcome": "established"})
+    text = converted(asked, dialect, source_name="ocsf_4001").text
+    assert protocol in text and port in text and "network.transport" not in text
+    assert "(18, 19, 22, 23)" in text
+    if dialect == "esql":
+        assert text.endswith(" | KEEP _id, _index, _version, @timestamp, source.ip, source.port, destination.ip, "
+                             "destination.port, ocsf.connection_info.protocol_num")
+
+
+def test_a_columns_list_of_a_source_takes_the_place_of_the_shared_one() -> None:
+    shared = load_vocabulary("ecs", "elastic", source_of("aws_vpc_flow")).keep
+    own = load_vocabulary("ecs", "elastic", source_of("ocsf_4001")).keep
+    assert (*shared[:-1], "ocsf.connection_info.protocol_num") == own
+
+
+@pytest.mark.parametrize(("dialect", "ports"), [("esql", "source.port >= 32768 AND destination.port < 32768"),
+                                                ("spl", "src_port>=32768 AND dest_port<32768")])
+def test_of_one_way_records_those_from_a_client_s_port_are_taken(dialect: str, ports: str) -> None:
+    """Google's records do not say who began. Each end reports, in each interval, so nothing is counted."""
+    query = converted(pack().rules["smb_fanout"], dialect, source_name="gcp_vpc_flow")
+    assert ports in query.text and any("told by the ports alone" in caveat for caveat in query.caveats)
+    for name, code in (("log_path_broken", "convert/several-records"), ("long_session", "convert/unsupported")):
+        with pytest.raises(Rejected) as refused:
+            converted(pack().rules[name], dialect, source_name="gcp_vpc_flow")
+        assert code in {p.code for p in refused.value.problems}
+
+
+def test_of_a_check_point_firewall_updates_and_strays_count_nothing() -> None:
+    """Each update is a record; in raw read mode it has no addresses. A packet out of state may be an answer."""
+    text = converted(pack().rules["deny_breadth"], "esql", source_name="check_point").text
+    assert "source.ip IS NOT NULL AND destination.ip IS NOT NULL AND checkpoint.tcp_packet_out_of_state IS NULL" in text
+    assert 'TO_LOWER(observer.product) IN ("vpn-1 & firewall-1", ' in text
+    assert 'TO_LOWER(event.action) IN ("drop", "reject", "block", "prevent")' in text
+    text = converted(pack().rules["deny_breadth"], "spl", source_name="check_point").text
+    assert "src_ip=* AND dest_ip=* AND NOT tcp_packet_out_of_state=*" in text
+    for dialect in ("esql", "spl"):
+        with pytest.raises(Rejected) as refused:
+            converted(pack().rules["log_path_broken"], dialect, source_name="check_point")
+        assert [p.code for p in refused.value.problems] == ["convert/several-records"]
+
+
+def test_of_juniper_s_zeros_for_icmp_types_only_those_of_icmp_are_taken() -> None:
+    text = converted(asking({"icmp.type": 0}), "spl", source_name="juniper_srx").text
+    assert 'icmp_type=0 AND protocol_id IN ("1", "58")' in text
 
 
 def test_what_the_answer_does_not_count_is_refused_with_the_reason() -> None:

@@ -5,14 +5,23 @@ Each difference is written down with the trait that explains it.
 
 from __future__ import annotations
 
+import gzip
+import json
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from ewdetect.backtest import Backtest, run_backtest
 from ewdetect.load import load_pack
+from tests.netflow_shapes import elastic, stream
 from tests.world import ROOT, fields, office, orientation, source
 
 LAB = ROOT / "fixtures" / "recordings" / "netflow_lab"
 Found = tuple[str, tuple[tuple[str, object], ...]]
+Shape = Callable[[dict[str, Any]], dict[str, Any]]
 
 # Unanswered UDP is `unknown` in NetFlow, not `failed`: an exporter may see one way only. The rule
 # that asks for no outcome catches the sweep, scan_udp_sweep.
@@ -50,3 +59,13 @@ def test_netflow_gives_the_alerts_of_suricata_but_for_what_its_traits_say() -> N
     assert found(suricata()) - found(netflow()) == ONLY_SURICATA
     assert found(netflow()) <= found(suricata())
     assert {rule for rule, _ in found(netflow())} == BOTH
+
+
+@pytest.mark.parametrize(("name", "shape"), [("netflow_elastic", elastic), ("netflow_stream", stream)])
+def test_what_a_siem_holds_gives_the_same_alerts(tmp_path: Path, name: str, shape: Shape) -> None:
+    exported = tmp_path / "exported.jsonl"
+    text = gzip.decompress((LAB / "flows.nfdump.json.gz").read_bytes()).decode()
+    exported.write_text("".join(json.dumps(shape(record)) + "\n" for record in json.loads(f"[{text}]")))
+    result = backtest(name, str(exported))
+    assert result.report.kept == netflow().report.kept and not result.report.dropped
+    assert found(result) == found(netflow())

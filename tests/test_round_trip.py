@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ewdetect.engine import Engine
+from tests.netflow_shapes import elastic, stream
 from tests.world import DAY, fields, network, orientation, source
 
 FIELDS = ("event.start", "event.duration", "source.ip", "source.port", "source.bytes", "source.packets",
@@ -96,6 +97,14 @@ def nfdump(talk: Talk) -> list[Record]:
             for src, sport, dst, dport, counted, _ in ways(talk)]
 
 
+def netflow_elastic(talk: Talk) -> list[Record]:
+    return [elastic(record) for record in nfdump(talk)]
+
+
+def netflow_stream(talk: Talk) -> list[Record]:
+    return [stream(record) for record in nfdump(talk)]
+
+
 def aws(talk: Talk) -> list[Record]:
     return [{"srcaddr": src, "dstaddr": dst, "srcport": sport, "dstport": dport, "protocol": NUMBERS[talk.transport],
              "bytes": counted[0], "packets": counted[1], "start": talk.start // 1_000_000, "end": talk.end // 1_000_000,
@@ -160,6 +169,8 @@ WRITERS = {
     "zeek_conn": Writer(zeek),
     "suricata_eve": Writer(suricata),
     "netflow": Writer(nfdump, document, tick=1_000, one_way=True, unsure=("udp",)),
+    "netflow_elastic": Writer(netflow_elastic, tick=1_000, one_way=True, unsure=("udp",)),
+    "netflow_stream": Writer(netflow_stream, tick=1_000, one_way=True, unsure=("udp",)),
     "aws_vpc_flow": Writer(aws, table, tick=1_000_000, one_way=True, unsure=("udp",)),
     "gcp_vpc_flow": Writer(gcp, one_way=True, unsure=("tcp", "udp")),
     "ocsf_4001": Writer(ocsf, tick=1_000),

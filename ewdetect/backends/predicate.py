@@ -113,6 +113,8 @@ def setting_of(resolved: ResolvedRule, context: str, target: Target) -> Setting:
     vocabulary = load_vocabulary(target.shared, target.siem, source)
     if vocabulary.repeats:
         refuse_counts(resolved, source)
+    if vocabulary.delay:
+        source = replace(source, traits=replace(source.traits, delay=vocabulary.delay))
     fields = load_fields()
     names = vocabulary.names(fields, context == "enriched")
     return Setting(target, source, context, vocabulary, fields, names, vocabulary.stored(fields, names))

@@ -29,6 +29,7 @@ from ewdetect.model import Field
 
 OUTCOME = "flow.outcome"
 TRANSPORT = "network.transport"
+_INTEGERS = ("byte", "short", "integer", "long")
 _COMPARE = {"gt": SigmaCompareExpression.CompareOperators.GT, "gte": SigmaCompareExpression.CompareOperators.GTE,
             "lt": SigmaCompareExpression.CompareOperators.LT, "lte": SigmaCompareExpression.CompareOperators.LTE}
 
@@ -161,12 +162,20 @@ class SourceValues(DetectionItemTransformation):
 
     def _respelt(self, name: str, values: Iterable[SigmaType]) -> Node:
         spellings = self.vocabulary.values.get(name, {})
-        parts: list[Node] = []
-        for value in values:
-            conditions = spellings.get(str(self._word(value)))
-            parts.append(item(name, [value]) if conditions is None
-                         else every(*(_spelt(field, words) for field, words in conditions.items())))
+        spelt = [(value, spellings.get(str(self._word(value)))) for value in values]
+        if wordless := [str(v) for v, conditions in spelt if conditions is None and self._number_for_a_word(name, v)]:
+            self.findings.refuse(
+                "convert/unsupported", f"`{name}`: {self.vocabulary.path} has no word for {', '.join(wordless)}", name,
+                f"write some of {', '.join(map(str, spellings))}, or use `ewdetect backtest`")
+        parts = [item(name, [value]) if conditions is None
+                 else every(*(_spelt(field, words) for field, words in conditions.items()))
+                 for value, conditions in spelt]
         return some(*parts) if parts else item(name, [])
+
+    def _number_for_a_word(self, name: str, value: SigmaType) -> bool:
+        """Whether a number is asked for where the SIEM's field has words: they cannot be compared."""
+        kind = self.vocabulary.content.get("types", {}).get(self.vocabulary.fields.get(name))
+        return kind == "keyword" and isinstance(value, SigmaNumber | SigmaCompareExpression)
 
     def _guarded(self, asked: SigmaDetectionItem) -> Node:
         name = asked.field or ""
@@ -281,8 +290,12 @@ class TypedValues(DetectionItemTransformation):
     def apply_detection_item(self, detection_item: SigmaDetectionItem) -> None:
         name = detection_item.field or ""
         field = self.fields.get(name)
-        kind = field.type if field else "string"
+        kind = field.type if field else self._own_type(name)
         detection_item.value = [self._typed(name, kind, value) for value in detection_item.value]
+
+    def _own_type(self, name: str) -> str:
+        """The type of a field that is the SIEM's own, in our words."""
+        return "integer" if self.vocabulary.content["types"].get(name) in _INTEGERS else "string"
 
     def _typed(self, name: str, kind: str, value: SigmaType) -> SigmaType:
         if isinstance(value, SigmaNull | SigmaExists):

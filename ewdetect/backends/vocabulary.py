@@ -30,16 +30,18 @@ class Vocabulary:
     said; its keys, and those of `raw`, may be the SIEM's own fields. `raw` maps raw paths of source.yml to fields,
     `values` a field and value, or a raw path and value, to other conditions, each with a value or a list of them.
     `guarded` are fields that need their `when` and `unless` of source.yml, because the SIEM has them unprocessed.
-    `sides` are templates of the enriched context's names. `sums` are fields that only a sum of others gives, missing
-    where one of them is. `content` is what a whole rule says of the source: the types of its fields, its name, what
-    fills it. `cannot` says of a field why the SIEM has none for it. Splunk alone has `start` (the field that holds the
-    time of a flow, and its strptime format; empty where `_time` is that time), `columns` (the names of an alert's
-    columns), `lookup` (the context's table) and `model` (a data model and how it marks what is missing). `once` says
+    `sides` are templates of the enriched context's names. `keep` are the columns of an alert in ES|QL; a source's own
+    list takes the place of the shared one. `sums` are fields that only a sum of others gives, missing where one of them
+    is. `content` is what a whole rule says of the source: the types of its fields, its name, what fills it. `cannot`
+    says of a field why the SIEM has none for it. Splunk alone has `start` (the field that holds the time of a flow, and
+    its strptime format; empty where `_time` is that time), `columns` (the names of an alert's columns), `lookup` (the
+    context's table) and `model` (a data model and how it marks what is missing). `once` says
     that the conditions pick one record of each connection, where the sensor writes several; `repeats` that they pick
     some that all tell who began, and why there may be several: then what counts records is refused. `outcomes` are
     the words of `flow.outcome` that these records have, where they are not all that the sensor tells; each record has
     one of them, so a single one is no condition. `transports` are the protocols that these records have, where they
-    leave others out.
+    leave others out. `delay` (Sigma timespan) is how long after its time a record may arrive, where the SIEM's time is
+    not the flow's start and comes sooner than the source's own `delay`.
     """
 
     path: str
@@ -66,6 +68,7 @@ class Vocabulary:
     repeats: str = ""
     outcomes: tuple[str, ...] = ()
     transports: tuple[str, ...] = ()
+    delay: str = ""
 
     def names(self, fields: Mapping[str, Field], enriched: bool) -> Mapping[str, str]:
         """Canonical name → the SIEM's, with the context's names where the SIEM fills them."""
@@ -175,13 +178,14 @@ def _vocabulary(shared: Document, own: Document) -> Vocabulary:
         path=own.path, fields=fields, transformations=tuple(s for s in steps if s["type"] != "field_name_mapping"),
         sides=merged("sides"), enriched=merged("enriched"), letters=merged("letters"), scale=merged("scale"),
         raw=merged("raw"), values=merged("values"), guarded=frozenset(listed("guarded")),
-        sums={name: tuple(parts) for name, parts in merged("sums").items()}, keep=listed("keep"),
+        sums={name: tuple(parts) for name, parts in merged("sums").items()},
+        keep=tuple(ours[1].get("keep") or ours[0].get("keep") or ()),
         limits=merged("limits"), caveats=(*listed("caveats"), *([_REPEATED.format(why=repeats)] if repeats else [])),
         content={**merged("content"), "types": {**_types(ours[0]), **_types(ours[1])}}, start=start_of(own),
         cannot={name: why for name, why in merged("cannot").items() if name not in fields},
         columns=merged("columns"), lookup=merged("lookup"), model=merged("model"),
         once=bool(ours[1].get("once")), repeats=repeats, outcomes=tuple(ours[1].get("outcomes") or ()),
-        transports=tuple(ours[1].get("transports") or ()))
+        transports=tuple(ours[1].get("transports") or ()), delay=str(ours[1].get("delay") or ""))
 
 
 def _mapping(document: Document) -> dict[str, str]:

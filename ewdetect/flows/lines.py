@@ -35,9 +35,10 @@ def split_lines(source: Source, lines: Lines, base: str, header: Sequence[str], 
 
     taken = [f"{value(node, key)} AS {name(key)}" for key, node in tree(source.raw_paths()).items()]
     kept = ", ".join([*also, *taken])
-    essential = [name(p) for f in ("source.ip", "destination.ip") for way in source.fields[f].ways()
-                 for p in way.paths]
-    empty = " AND ".join(f"{p} IS NULL" for p in essential) if not columns else "false"
+    addresses = [p for f in ("source.ip", "destination.ip") for way in source.fields[f].ways() for p in way.paths]
+    # Without any of these a line is no record, nor shown to be one of another kind.
+    essential = dict.fromkeys([*addresses, *(term.path for terms in source.record for term in terms)])
+    empty = " AND ".join(f"{name(p)} IS NULL" for p in essential) if not columns else "false"
     return (f'SELECT * EXCLUDE (l) REPLACE (CASE WHEN "#fault" = \'\' AND {empty} THEN {_stranger(lines)} '
             f'ELSE "#fault" END AS "#fault") '
             f'FROM (SELECT {kept}, l, {_line_fault(lines, columns)} AS "#fault" FROM ({split}))')
@@ -76,9 +77,12 @@ _TAIL = "(?P<rest>.*)"
 
 
 def _rest(column: str, pattern: Pattern) -> str:
-    if not pattern.match.endswith(_TAIL):
-        return f"{column}.rest"
-    return f"substr(l, strpos(l, {column}._) + length({column}._))"
+    found = f"{column}.rest"
+    if pattern.match.endswith(_TAIL):
+        found = f"substr(l, strpos(l, {column}._) + length({column}._))"
+    for old, new in pattern.replace.items():
+        found = f"replace({found}, {text(old)}, {text(new)})"
+    return found
 
 
 def _extract(pattern: Pattern) -> str:

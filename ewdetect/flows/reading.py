@@ -135,7 +135,7 @@ class _Reader:
         if compiled and compiled.groups != len(groups):
             self.problem("source/bad-pattern", "a group of the regular expression has no name", (*path, "match"),
                          "write (?P<name>…), or (?:…) for a group that keeps nothing")
-        return Pattern(raw["match"], groups, raw.get("contains", ""), raw.get("set", {}))
+        return Pattern(raw["match"], groups, raw.get("contains", ""), raw.get("set", {}), raw.get("replace", {}))
 
     def _compiled(self, text: str, path: Place) -> re.Pattern[str] | None:
         try:

@@ -34,13 +34,15 @@ class Format(StrEnum):
 class Pattern:
     """A regular expression (RE2) for a line of text. Its named groups are raw paths, and so are the keys of `sets`.
 
-    It is only tried on lines that hold the text `contains`.
+    It is only tried on lines that hold the text `contains`. `replace` are texts of the group `rest` that are put
+    otherwise, one after the other, before pairs or columns read it.
     """
 
     match: str
     groups: tuple[str, ...]
     contains: str = ""
     sets: Mapping[str, str] = field(default_factory=dict)
+    replace: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

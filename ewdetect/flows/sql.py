@@ -62,15 +62,24 @@ def natural_types(source: Source, fields: Mapping[str, Field]) -> dict[str, str]
     wanted: dict[str, set[str]] = {}
     for field, spec in source.fields.items():
         for way in spec.ways():
-            for path in (*way.paths, *(way.between or ())):
+            for path in (*way.paths, *way.differs, *(way.between or ())):
                 wanted.setdefault(path, set()).add(_natural(way, fields[field]))
-            for path in (*way.joined, *way.differs):
+            for path in way.joined:
                 wanted.setdefault(path, set()).add("VARCHAR")
     for term in (*source.terms(), *(t for spec in source.fields.values() for t in spec.terms())):
         wanted.setdefault(term.path, set()).add("BIGINT" if _is_numeric(term) else "VARCHAR")
     for path in (*source.merge.by, *source.merge.reporter) if source.merge else ():
         wanted.setdefault(path, set()).add("VARCHAR")
-    return {path: types.pop() for path, types in wanted.items() if len(types) == 1}
+    natural = {path: types.pop() for path, types in wanted.items() if len(types) == 1}
+    while mixed := _beside_text(source, natural):
+        natural = {path: kind for path, kind in natural.items() if path not in mixed}
+    return natural
+
+
+def _beside_text(source: Source, natural: Mapping[str, str]) -> set[str]:
+    """Paths that are taken in turn, or compared, with one that has no natural type: then they are text as well."""
+    groups = [{*way.paths, *way.differs} for spec in source.fields.values() for way in spec.ways()]
+    return {path for group in groups if group - natural.keys() for path in group & natural.keys()}
 
 
 def _natural(spec: FieldSpec, field: Field) -> str:

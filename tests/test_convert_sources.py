@@ -92,6 +92,11 @@ def test_of_netflow_ports_tell_who_began(name: str, dialect: str) -> None:
             converted(pack().rules[refused], dialect, source_name=name)
 
 
+def test_a_time_that_ends_in_z_is_read_in_utc_whoever_searches() -> None:
+    text = converted(pack().rules["ssh_fanout"], "spl", source_name="netflow_stream").text
+    assert """eval _time=strptime('timestamp'."+0000","%Y-%m-%dT%H:%M:%S.%6NZ%z")""" in text
+
+
 @pytest.mark.parametrize(("name", "dialect", "delay"),
                          [("netflow_elastic", "esql", 60), ("netflow_stream", "spl", 2100)])
 def test_where_a_siem_has_the_time_of_the_export_a_run_waits_no_longer(name: str, dialect: str, delay: int) -> None:

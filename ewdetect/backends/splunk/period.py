@@ -53,9 +53,17 @@ def run_of(found: Schedule, setting: Setting) -> Run:
 
 
 def started(setting: Setting) -> Commands:
-    """`_time` as the start of the flow."""
+    """`_time` as the start of the flow.
+
+    To `strptime` a Z at the end is a letter, and the zone that of whoever searches; so the offset is put behind it.
+    """
     start = setting.vocabulary.start
-    return [f"eval _time=strptime('{start['field']}',{quoted(start['format'])})"] if start else []
+    if not start:
+        return []
+    field, form = f"'{start['field']}'", start["format"]
+    if form.endswith("Z") and not form.endswith("%Z"):
+        field, form = f'{field}."+0000"', f"{form}%z"
+    return [f"eval _time=strptime({field},{quoted(form)})"]
 
 
 def guard(run: Run) -> Commands:

@@ -96,9 +96,10 @@ def beside(record: Mapping[str, Any], made: Shape, number: int) -> Mapping[str, 
 
 
 def known(flow: Flow, made: Shape) -> dict[str, Any]:
-    """The flow without what the records do not tell."""
+    """The flow without what the records do not tell, but with its id, by which an account names it."""
     told = {f.name: flow.get(f.name) for f in fields().values() if f.origin == "record"}
-    kept = {name for name in told if made.source.tells(name) and name in made.names} | {START, OUTCOME, TRANSPORT}
+    kept = {name for name in told if made.source.tells(name) and name in made.names} | {
+        "event.id", START, OUTCOME, TRANSPORT}
     return {name: value if name in kept else None for name, value in told.items()} | {
         TRANSPORT: told[TRANSPORT] or "tcp", OUTCOME: told[OUTCOME] or "unknown"}
 

@@ -7,7 +7,7 @@ values, and tests/engines, with those that a flow becomes.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import Any
@@ -20,9 +20,7 @@ from tests.siem_readers import in_network
 
 Record = Mapping[str, Any]
 _ORDER = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
-_FLAGS: Mapping[str, Callable[[int], Any]] = {
-    "bits": "{:02x}".format, "nobits": "{:02x}".format, "has": int, "hasnt": int}
-_LONG = frozenset({"long", "integer", "short", "byte", "unsigned_long"})
+_LONG = frozenset({"byte", "short", "integer", "long", "unsigned_long"})
 
 
 # ---------------------------------------------------------------- names
@@ -148,22 +146,27 @@ def meant(terms: Iterable[Term], name: str, vocabulary: Vocabulary) -> Iterator[
     if kind == "boolean":
         yield from (True, False)
         return
-    named = [v for t in asked if t.operator not in ("present", *_FLAGS) for v in t.values]
-    if kind in _LONG and not named:
-        yield 1
-    if any(t.operator in _ORDER for t in asked) or (named and all(type(v) is int for v in named)):
-        yield from _around(v for v in named if isinstance(v, int | float))
+    if any(t.operator in ("has", "hasnt") for t in asked):
+        yield from range(64)            # the flags without ECN's two, which no case asks for
         return
-    masks = {(t.operator, int(t.values[0])) for t in asked if t.operator in _FLAGS}
-    for number in sorted({a | b for (_, a), (_, b) in combinations([*masks, ("", 0)], 2)} | {m for _, m in masks}):
-        yield _FLAGS[next(iter(masks))[0]](number)
-    words = [str(v) for v in named]
+    if any(t.operator in _ORDER for t in asked) or kind in _LONG or name in _numbers(vocabulary):
+        yield from _around(1 if t.operator == "present" else n for t in asked for n in t.values
+                           if t.operator == "present" or str(n).isdigit())
+        return
+    masks = sorted({int(t.values[0]) for t in asked if t.operator in ("bits", "nobits")})
     if masks:
-        yield from words
+        yield from (f"{mask:02x}" for mask in (*masks, *(a | b for a, b in combinations(masks, 2)), 0))
         return
+    words = [str(v) for t in asked if t.operator != "present" for v in t.values]
     for value in [*words, "other"]:
         for text in (value.replace("*", ""), f"x{value.replace('*', '')}y"):
             yield spelt(name, text, vocabulary)
+
+
+def _numbers(vocabulary: Vocabulary) -> set[str]:
+    names = vocabulary.names(fields(), enriched=False)
+    return {names[f.name] for f in fields().values() if f.name in names and f.type in ("port", "integer", "number")
+            and f.name not in vocabulary.values}
 
 
 def _around(numbers: Iterable[Any]) -> list[int]:

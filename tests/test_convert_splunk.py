@@ -165,7 +165,8 @@ def test_a_value_never_leaves_its_literal(parts: list[Any], other: str) -> None:
 
 
 @pytest.mark.parametrize(("source_name", "depends"), [
-    ("palo_alto", True), ("cisco_ftd", False), ("suricata_eve", False), ("zeek_conn", False)])
+    ("palo_alto", True), ("cisco_ftd", False), ("netflow_stream", False), ("suricata_eve", False),
+    ("zeek_conn", False)])
 def test_a_start_without_a_zone_depends_on_who_searches(source_name: str, depends: bool) -> None:
     """Page "Date and time format variables": without a zone, strptime takes that of the search's owner."""
     query = converted(pack().rules["smb_fanout"], "spl", source_name=source_name)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -29,7 +28,7 @@ from tests.engines.elasticsearch.client import Client
 from tests.engines.esql_parity import judged, replayed
 from tests.engines.kibana import Flow as Document
 from tests.engines.ledger import Entry
-from tests.engines.spl.times import SEARCHER
+from tests.engines.spl.times import SEARCHER, strftime
 from tests.engines.spl_documents import SECOND, Event
 from tests.engines.spl_parity import case_files, office_lookup, replay, saved
 from tests.engines.writer import DURATION, SHARED, START, Flow, Shape, beside, written
@@ -180,21 +179,15 @@ def events(records: Sequence[Laid], made: Shape, rule: Rule, delay: int) -> list
     for r in records:
         seen = Decimal(_due(r, rule)) / SECOND + r.number * 37 % max(delay, 1)
         start = made.vocabulary.start
-        when = {start["field"]: _clock(r.start, start["format"])} if start else {}
+        when = {start["field"]: strftime(Decimal(r.start) / SECOND, start["format"])} if start else {}
         time = min(Decimal(r.end) / SECOND, seen) if start else Decimal(r.start) / SECOND
         found.append(Event({key: value for key, value in {"_time": time, **r.record, **when}.items()
                             if value is not None}, seen))
     return found
 
 
-def _clock(time: int, layout: str) -> str:
-    """A time in a strftime layout, in UTC."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time)
-    return moment.strftime(layout.replace("%s", str(time // SECOND)).replace("%6N", "%f"))
-
-
 def on_splunk(made: Shape, rule: Rule) -> list[Ran]:
-    """A rule's saved searches, their schedules replayed, for a searcher in the sensor's zone."""
+    """A rule's saved searches, their schedules replayed."""
     return [_on_splunk(made, rule, way) for way in _ways(rule)]
 
 
@@ -207,7 +200,8 @@ def _on_splunk(made: Shape, rule: Rule, way: str) -> Ran:
     delay, lookups = query.schedule.delay, office_lookup() if way == "enriched" else {}
     late = min(delay, timespan(made.source.traits.delay))
     cases = [list(laid(case.flows, made)) for case in cases_of(rule.name)]
-    token = SEARCHER.set("+0000")
+    # Who searches may matter where the conversion says so, and nowhere else.
+    token = SEARCHER.set("+0000" if any("time zone" in caveat for caveat in query.caveats) else "")
     found, runs = [], 0
     for number, case in enumerate(cases):
         starts = [Decimal(flow[START]) / SECOND for flow in account(case)]

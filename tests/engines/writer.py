@@ -28,6 +28,7 @@ SECOND = 1_000_000          # microseconds
 _INSTEAD = {"denied": ("failed", "unknown"), "failed": ("unknown",), "established": ("unknown",), "unknown": ()}
 # What a flow keeps in any record. Its counters, state and action follow from the outcome, where that is told from them.
 _KEPT = ("source.ip", "destination.ip", "source.port", "destination.port", TRANSPORT, "icmp.type", "icmp.code")
+_ICMP = ("icmp", "ipv6-icmp")
 _SIDES = {f"{a}.{part}": f"{b}.{part}" for part in ("ip", "port")
           for a, b in (("source", "destination"), ("destination", "source"))}
 _MANY = 12                  # different records of one outcome, taken in turn
@@ -96,13 +97,14 @@ def beside(record: Mapping[str, Any], made: Shape, number: int) -> Mapping[str, 
 
 
 def known(flow: Flow, made: Shape) -> dict[str, Any]:
-    """The flow without what the records do not tell. Its id stays, by which the tests know it."""
+    """The flow without what the records do not tell, but with its id, by which an account names it."""
     told = {f.name: flow.get(f.name) for f in fields().values() if f.origin == "record"}
-    kept = {"event.id", START, OUTCOME, TRANSPORT,
-            *(name for name in told if made.source.tells(name) and name in made.names)}
-    transport = "tcp" if told["icmp.type"] is None else "icmp"
-    return {name: value if name in kept else None for name, value in told.items()} | {
-        TRANSPORT: told[TRANSPORT] or transport, OUTCOME: told[OUTCOME] or "unknown"}
+    told |= {TRANSPORT: told[TRANSPORT] or "tcp", OUTCOME: told[OUTCOME] or "unknown"}
+    kept = {name for name in told if made.source.tells(name) and name in made.names} | {
+        "event.id", START, OUTCOME, TRANSPORT}
+    # A case may leave out what every record has; no record has a type of ICMP for another protocol.
+    kept -= {"source.port", "destination.port"} if told[TRANSPORT] in _ICMP else {"icmp.type", "icmp.code"}
+    return {name: value if name in kept else None for name, value in told.items()}
 
 
 # ---------------------------------------------------------------- the search

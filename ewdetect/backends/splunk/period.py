@@ -61,9 +61,18 @@ def started(setting: Setting) -> Commands:
     if not start:
         return []
     field, form = f"'{start['field']}'", start["format"]
-    if form.endswith("Z") and not form.endswith("%Z"):
+    if _is_utc(form):
         field, form = f'{field}."+0000"', f"{form}%z"
     return [f"eval _time=strptime({field},{quoted(form)})"]
+
+
+def names_zone(form: str) -> bool:
+    """Whether a time of the format means one instant, whoever searches."""
+    return _is_utc(form) or any(zone in form for zone in ("%z", "%:z", "%Z", "%s"))
+
+
+def _is_utc(form: str) -> bool:
+    return form.endswith("Z") and not form.endswith("%Z")
 
 
 def guard(run: Run) -> Commands:

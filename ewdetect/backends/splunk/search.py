@@ -20,6 +20,7 @@ from ewdetect.backends.splunk.period import (
     caveats,
     filter_macro,
     guard,
+    names_zone,
     run_of,
     schedule_of,
     true_of_nothing,
@@ -249,8 +250,7 @@ def _caveats(stages: Sequence[Stage], setting: Setting) -> Iterator[str]:
         yield _TEXTS
     if setting.context == "enriched" and enrichment.late(setting):
         yield _LOOKUP.format(name=setting.vocabulary.lookup["name"])
-    start = setting.vocabulary.start
-    if start and not any(zone in start["format"] for zone in ("%z", "%:z", "%Z", "%s")):
+    if (start := setting.vocabulary.start) and not names_zone(start["format"]):
         yield _ZONE.format(field=start["field"])
     if setting.vocabulary.model:
         yield _MODEL

@@ -72,7 +72,6 @@ _BASE = 65_537          # ports, and none
 _A_PORT, _B_PORT = (f"CASE WHEN {_AHEAD} THEN {here} ELSE {there} END" for here, there in (_PORTS, _PORTS[::-1]))
 
 
-
 def _keyed(merge: Merge) -> str:
     """Of each record the key of its connection, whether it goes from a to b (`ahead`), and what votes are made of.
 

@@ -317,3 +317,11 @@ def is_of_lines(telemetry: Source, path: Path) -> bool:
     headed = columns is not None and bool(columns.header)
     kind = inspect(str(path), "", telemetry).container
     return not telemetry.unfold and not headed and kind in (Container.NDJSON, Container.CSV)
+
+
+def test_a_line_that_was_cut_off_inside_an_address_is_no_record(tmp_path: Path) -> None:
+    whole = ('<134>1 2026-01-15T10:00:20Z gw CheckPoint 1 - [action:"Drop"; loguid:"{0x1}"; time:"1768471220"; '
+             'dst:"10.0.0.2"; product:"VPN-1 & FireWall-1"; proto:"6"; s_port:"50000"; service:"22"; src:"10.0.0.17"]')
+    report, flows = read("check_point", written(tmp_path / "flows.log", f"{whole} \r\n{whole[:-3]}\n"))
+    assert [flow["source.ip"] for flow in flows] == ["10.0.0.17"]
+    assert dict(report.dropped) == {"unreadable": 1}

@@ -56,7 +56,8 @@ def _matched(lines: Lines, base: str, columns: Columns | None, header: Sequence[
     found, which = f"SELECT *, {_FIRST if lines.patterns else '0'} AS which FROM ({base})", "which"
     for i, p in enumerate(lines.patterns):
         # Nearly all lines fit one of the first patterns; on them the others are not tried.
-        call = f"CASE WHEN {which} IS NULL AND contains(l, {text(p.contains)}) THEN {_extract(p)} END"
+        tried = f"contains(l, {text(p.contains)})" + (f" AND suffix(rtrim(l), {text(p.end)})" if p.end else "")
+        call = f"CASE WHEN {which} IS NULL AND {tried} THEN {_extract(p)} END"
         found = f"SELECT * REPLACE ({which} AS which), {call} AS p{i} FROM ({found})"
         which = f"coalesce(which, CASE WHEN p{i}._ <> '' THEN {i} END)"
     head = f", {_extract(lines.head)} AS head" if lines.head else ""

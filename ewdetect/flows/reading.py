@@ -135,8 +135,8 @@ class _Reader:
         if compiled and compiled.groups != len(groups):
             self.problem("source/bad-pattern", "a group of the regular expression has no name", (*path, "match"),
                          "write (?P<name>…), or (?:…) for a group that keeps nothing")
-        return Pattern(raw["match"], groups, raw.get("contains", ""), raw.get("begin", ""), raw.get("set", {}),
-                       raw.get("replace", {}))
+        return Pattern(raw["match"], groups, raw.get("contains", ""), raw.get("begin", ""), raw.get("end", ""),
+                       raw.get("set", {}), raw.get("replace", {}))
 
     def _compiled(self, text: str, path: Place) -> re.Pattern[str] | None:
         try:

@@ -34,8 +34,9 @@ class Format(StrEnum):
 class Pattern:
     """A regular expression (RE2) for a line of text. Its named groups are raw paths, and so are the keys of `sets`.
 
-    It is only tried on lines that hold the text `contains`, and with `begin` only where a line first has that text:
-    to try at one place is much faster than to search. `replace` are texts of the group `rest` that are put otherwise,
+    It is only tried on lines that hold the text `contains` and end in `end`, so that a line that was cut off does not
+    fit, and with `begin` only where a line first has that text: to try at one place is much faster than to search.
+    `replace` are texts of the group `rest` that are put otherwise,
     one after the other, before pairs or columns read it.
     """
 
@@ -43,6 +44,7 @@ class Pattern:
     groups: tuple[str, ...]
     contains: str = ""
     begin: str = ""
+    end: str = ""
     sets: Mapping[str, str] = field(default_factory=dict)
     replace: Mapping[str, str] = field(default_factory=dict)
 

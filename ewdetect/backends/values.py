@@ -174,7 +174,7 @@ class SourceValues(DetectionItemTransformation):
 
     def _number_for_a_word(self, name: str, value: SigmaType) -> bool:
         """Whether a number is asked for where the SIEM's field has words: they cannot be compared."""
-        kind = self.vocabulary.content.get("types", {}).get(self.vocabulary.fields.get(name))
+        kind = self.vocabulary.content["types"].get(self.vocabulary.fields.get(name))
         return kind == "keyword" and isinstance(value, SigmaNumber | SigmaCompareExpression)
 
     def _guarded(self, asked: SigmaDetectionItem) -> Node:

@@ -123,7 +123,9 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
                                 Location(str(path)), f"write {path}; another source's file is the pattern")])
     vocabulary = _vocabulary(*(_read(file, changed(file)) for file in (root / f"{shared}.yml", path)))
     if source.merge and not (vocabulary.once or vocabulary.repeats):
-        raise Rejected([Problem("convert/several-records", f"`{source.name}` in {siem}{_SEVERAL}", Location(str(path)),
+        raise Rejected([Problem("convert/several-records", f"`{source.name}` in {siem}: it writes several records of "
+                                "one connection, which only ewdetect's reader joins; a query would count them apart, "
+                                "and take answers for connections", Location(str(path)),
                                 "run the rule with `ewdetect backtest`, or say there which one record counts, and "
                                 "`once: true`")])
     if strange := set(vocabulary.outcomes) - set(source.traits.outcomes):
@@ -131,9 +133,6 @@ def load_vocabulary(shared: str, siem: str, source: Source) -> Vocabulary:
                                 Location(str(path)), f"write some of {', '.join(source.traits.outcomes)}")])
     return vocabulary
 
-
-_SEVERAL = (": it writes several records of one connection, which only ewdetect's reader joins; a query would count "
-            "them apart, and take answers for connections")
 
 _REPEATED = ("{why}, so a connection may alert again, and counts at the time of each record; ewdetect joins those "
              "within its `merge` into one flow.")

@@ -36,8 +36,7 @@ class Pattern:
 
     It is only tried on lines that hold the text `contains` and end in `end`, so that a line that was cut off does not
     fit, and with `begin` only where a line first has that text: to try at one place is much faster than to search.
-    `replace` are texts of the group `rest` that are put otherwise,
-    one after the other, before pairs or columns read it.
+    `replace` are texts of the group `rest` that are put otherwise, in this order, before pairs or columns read it.
     """
 
     match: str

@@ -17,7 +17,7 @@ from ewdetect.backends.duckdb.query import compile_rule
 from ewdetect.engine.addresses import MACROS, build_addresses, load_segments
 from ewdetect.engine.alerts import Addresses, Bundle, alerts_of, all_flows
 from ewdetect.engine.flow import build_flows, drop_duplicates, kept_fields
-from ewdetect.engine.merge import merge
+from ewdetect.engine.merge import drop_merged, merge
 from ewdetect.engine.read import stage
 from ewdetect.engine.recognise import recognise
 from ewdetect.engine.report import ReadReport, report_of
@@ -107,7 +107,10 @@ class Engine:
             self._addresses = Addresses(self._db)
             self._session.forget()
             report = report_of(self._db, source, kept, staged, duplicates, joined)
-            self._db.execute(f"DROP {staged.kind} record")
+            if source.merge:
+                drop_merged(self._db)
+            else:
+                self._db.execute(f"DROP {staged.kind} record")
         return report
 
     def recognise(self, sources: Sequence[Source], paths: Sequence[str]) -> Source:

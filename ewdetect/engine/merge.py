@@ -24,7 +24,7 @@ def merge(db: duckdb.DuckDBPyConnection, source: Source, kept: Mapping[str, Fiel
     """Put what belongs together into one row of `record`, and say how many rows went into others.
 
     A connection's two sides are called a and b, whichever way its records go: a has the smaller address. Most
-    connections have one record, which stays where it is.
+    connections have one record, which stays where it is: `record` becomes a view of `alone` and `merged`.
     """
     assert source.merge is not None
     # A length that no record tells is not made up from the clocks of two reporters.
@@ -36,9 +36,14 @@ def merge(db: duckdb.DuckDBPyConnection, source: Source, kept: Mapping[str, Fiel
     db.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {_merged(source.merge, _filled(db, record))}")
     before = _count(db)
     db.execute('DELETE FROM record WHERE rowid IN (SELECT "#row" FROM together)')
-    db.execute("INSERT INTO record BY NAME FROM merged")
-    db.execute("DROP TABLE together; DROP TABLE merged")
+    db.execute("DROP TABLE together; ALTER TABLE record RENAME TO alone")
+    db.execute("CREATE TEMP VIEW record AS FROM alone UNION ALL BY NAME FROM merged")
     return before - _count(db)
+
+
+def drop_merged(db: duckdb.DuckDBPyConnection) -> None:
+    """Drop what `merge` made."""
+    db.execute("DROP VIEW record; DROP TABLE alone; DROP TABLE merged")
 
 
 def _count(db: duckdb.DuckDBPyConnection) -> int:

@@ -63,11 +63,11 @@ def _matched(lines: Lines, base: str, columns: Columns | None, header: Sequence[
     head = f", {_extract(lines.head)} AS head" if lines.head else ""
     rests = [i for i, p in enumerate(lines.patterns) if "rest" in p.groups]
     behind = " ".join(f"WHEN {i} THEN {_rest(f'p{i}', lines.patterns[i])}" for i in rests)
-    rest = f"CASE which {behind} END" if rests else "l"
+    # Where pairs are the whole line, the first key may stand right behind syslog's priority.
+    bare = "CASE WHEN starts_with(l, '<') THEN substr(l, strpos(l, '>') + 1) ELSE l END" if lines.pairs else "l"
+    rest = f"CASE which {behind} END" if rests else bare
     if lines.pairs:
-        # The first key may stand right behind syslog's priority.
-        bare = f"CASE WHEN starts_with({rest}, '<') THEN substr({rest}, strpos({rest}, '>') + 1) ELSE {rest} END"
-        rest = f"{text(lines.pairs.separator)} || {bare}"
+        rest = f"{text(lines.pairs.separator)} || {rest}"
     inner = f"SELECT *, {rest} AS rest{head} FROM (SELECT * REPLACE ({which} AS which) FROM ({found}))"
     return f"{inner} WHERE NOT {_known_header(columns, header)}" if columns and columns.header else inner
 
@@ -140,21 +140,20 @@ def _taken(path: str, lines: Lines, columns: Columns | None) -> str:
 def _elements(wanted: Sequence[str], pairs: Pairs, base: str) -> str:
     """The first `key=value` of every key, as a column `=key`. Finding all keys at once beats a search for each.
 
-    Lines that are `cut` at their quotes are left out. `blank` says whether a value may have blanks around it, which is
-    looked for once and not in each.
+    Lines that are `cut` at their quotes are left out. On a `plain` line no value has quotes or blanks around it, which
+    is looked for once and not in each.
     """
     if pairs.quoted:
         base = f"SELECT *, CASE WHEN {_all_quoted(pairs)} THEN string_split(rest, '{_QUOTE}') END AS cut FROM ({base})"
     equals = text(pairs.equals)
     length = len(pairs.equals) - 1
     keys = f"list_transform(parts, lambda x: left(x, strpos(x, {equals}) + {length}))"
-    around = [f"contains(rest, {text(near)})" for near in (
-        f"{pairs.separator} ", f" {pairs.separator}", f"{pairs.equals} ")] + ["suffix(rest, ' ')"]
-    blank = "false" if pairs.separator == " " else " OR ".join(around)
+    near = [f"{pairs.separator} ", f" {pairs.separator}", f"{pairs.equals} "] if pairs.separator != " " else []
+    odd = [f"contains(rest, {text(mark)})" for mark in (_QUOTE, *near)] + (["suffix(rest, ' ')"] if near else [])
     split = f"string_split(rest, {text(pairs.separator)})"
     if pairs.quoted:
         split = f"CASE WHEN cut IS NULL THEN {split} END"
-    parts = f"SELECT *, {split} AS parts, {blank} AS blank FROM ({base})"
+    parts = f"SELECT *, {split} AS parts, NOT ({' OR '.join(odd)}) AS plain FROM ({base})"
     when, end = ("CASE WHEN cut IS NULL THEN ", " END") if pairs.quoted else ("", "")
     found = ", ".join(f"{when}parts[list_position(keys, {text(p + pairs.equals)})]{end} AS {_element(p)}"
                       for p in wanted)
@@ -188,11 +187,11 @@ def _pair(key: str, pairs: Pairs) -> str:
     element, begin = _element(key), key + pairs.equals
     opened, behind = text(begin + _QUOTE), len(begin) + 2
     value = f"substr({element}, {len(begin) + 1})"
-    trimmed = value if pairs.separator == " " else f"CASE WHEN blank THEN trim({value}) ELSE {value} END"
+    trimmed = value if pairs.separator == " " else f"trim({value})"
     searched = f"regexp_extract(rest, {text(f'{re.escape(pairs.separator + begin)}{_QUOTE}([^{_QUOTE}]*)')}, 1)"
     inside = (f"CASE WHEN suffix({element}, '{_QUOTE}') AND {element} <> {opened} "
               f"THEN substr({element}, {behind}, length({element}) - {behind}) ELSE {searched} END")
-    value = f"CASE WHEN starts_with({element}, {opened}) THEN {inside} ELSE {trimmed} END"
+    value = f"CASE WHEN plain THEN {value} WHEN starts_with({element}, {opened}) THEN {inside} ELSE {trimmed} END"
     if pairs.quoted:
         behind_key = f"cut[list_position(cut, {text(pairs.separator + begin)}) + 1]"
         value = f"CASE WHEN cut IS NOT NULL THEN {behind_key} ELSE {value} END"

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from ewdetect.engine import Engine, ReadReport
 from ewdetect.load import load_pack
 from ewdetect.plan import fields_used
+from ewdetect.problems import Rejected
 from ewdetect.resolve import resolve_rule
+from tests.samples import samples
 from tests.world import ROOT, fields, network, office, orientation, source
 
 Flow = Mapping[str, Any]
@@ -160,3 +162,16 @@ def test_sessions_are_split_exactly_at_the_gap(tmp_path: Path, starts: list[int]
     found = netflow(tmp_path, *(nfdump("10.0.0.1", 50000, "10.0.0.2", 445, at=at) for at in starts))
     ordered = sorted(starts)
     assert len(found) == 1 + sum(b - (a + 1) > 300 for a, b in pairwise(ordered))
+
+
+def test_an_engine_reads_on_after_files_it_refused(tmp_path: Path) -> None:
+    """What was put together is a view, and the next reading needs its name."""
+    good, bad = tmp_path / "flows.json", tmp_path / "other.json"
+    good.write_text(json.dumps([nfdump("10.10.0.1", 50000, "10.50.2.10", 445)]), encoding="utf-8")
+    bad.write_text(json.dumps([{"type": "FLOW", "first": "2026-01-15T10:00:00"}]), encoding="utf-8")
+    world = network("name: n\nnetworks: []\n")
+    with Engine(fields(), orientation()) as engine:
+        with pytest.raises(Rejected):
+            engine.read(source("netflow"), [str(bad)], world, fields())
+        for name, sample in (("netflow", str(good)), ("flow", str(dict(samples())["flow"])), ("netflow", str(good))):
+            assert engine.read(source(name), [sample], world, fields()).kept > 0, name

@@ -100,17 +100,19 @@ class Engine:
             load_segments(self._db, network, context, self._folder)
             build_addresses(self._db, network, context)
             joined = merge(self._db, source, kept, self._orientation) if source.merge else 0
-            place = self._place()
-            build_flows(self._db, kept, self._orientation, place)
-            # Records of one connection that agree in everything were put together with its others.
-            duplicates = 0 if source.merge else drop_duplicates(self._db, place)
-            self._addresses = Addresses(self._db)
-            self._session.forget()
-            report = report_of(self._db, source, kept, staged, duplicates, joined)
-            if source.merge:
-                drop_merged(self._db)
-            else:
-                self._db.execute(f"DROP {staged.kind} record")
+            try:
+                place = self._place()
+                build_flows(self._db, kept, self._orientation, place)
+                # Records of one connection that agree in everything were put together with its others.
+                duplicates = 0 if source.merge else drop_duplicates(self._db, place)
+                self._addresses = Addresses(self._db)
+                self._session.forget()
+                report = report_of(self._db, source, kept, staged, duplicates, joined)
+            finally:
+                if source.merge:
+                    drop_merged(self._db)
+                else:
+                    self._db.execute(f"DROP {staged.kind} record")
         return report
 
     def recognise(self, sources: Sequence[Source], paths: Sequence[str]) -> Source:

@@ -47,21 +47,19 @@ def unfolded(source: Source, base: str, holds: str, also: Sequence[str] = ()) ->
     A record that holds none is a flow itself where flows are JSON, and else of another kind.
     """
     kept = "".join(f"{a}, " for a in also)
-    # Lines that hold none become no items: a filter would put the few of many buffers together, and all would be parsed
-    # at once. What is no object becomes NULL first, for DuckDB may look into a line before it has tested it.
-    items = (f"SELECT {kept}unnest(CASE WHEN held THEN {_items(source.unfold)} ELSE [] END) AS item "
-             f"FROM (SELECT {kept}coalesce({holds}, false) AS held, "
-             f"CASE WHEN {IS_OBJECT} THEN l END AS l FROM ({base}))")
+    # What is no object becomes NULL first, for DuckDB may look into a line before it has tested it.
+    lines = f"SELECT {kept}coalesce({holds}, false) AS held, CASE WHEN {IS_OBJECT} THEN l END AS l FROM ({base})"
     outer = [p.removeprefix(OUTER) for p in source.raw_paths() if p.startswith(OUTER)]
     inner = [p for p in source.raw_paths() if not p.startswith(OUTER)]
     around = [f"{_struct('t', tree(outer))} AS {name('..')}"] if outer else []
-    opened = f"SELECT *, {transformed('item', [*outer, *(u.flows for u in source.unfold)])} AS t FROM ({items})"
-    flows = _flows(source.unfold, [*also, *around], opened)
+    asked = [*outer, *(u.flows for u in source.unfold)]
     is_json = any(u.columns is None for u in source.unfold)
+    opened = (_opened_one_by_one if is_json else _opened_at_once)(source.unfold, asked, kept, lines)
+    flows = _flows(source.unfold, [*also, *around, "broken"], opened)
     whole = f"CASE WHEN {_is_object('flow')} THEN flow END"
     values = [f"unnest({transformed(whole, inner)})"] if is_json else [
         f"{without_unset(_value(p, source.unfold), source)} AS {name(p)}" for p in inner]
-    fault = "CASE WHEN item IS NULL THEN 'unreadable' WHEN flow IS NULL THEN 'passed' "
+    fault = "CASE WHEN broken THEN 'unreadable' WHEN flow IS NULL THEN 'passed' "
     fault += f"WHEN NOT ({_is_object('flow')}) THEN 'unreadable' " if is_json else ""
     fault += " ".join(
         f"WHEN kind = {k} AND len(parts) < {u.columns.least} THEN 'ragged'"
@@ -108,13 +106,38 @@ def _picked(value: str, steps: Sequence[str], depth: int = 0) -> str:
     return _picked(f"{value}[{int(step) + 1}]" if step.isdigit() else f"{value}.{name(step)}", rest, depth)
 
 
-def _items(unfold: Sequence[Unfold]) -> str:
-    """The records of a document; a document that holds none is a record itself."""
+# Lines that hold no records become none: a filter would put the few of many buffers together, and all would be parsed
+# at once.
+def _opened_one_by_one(unfold: Sequence[Unfold], asked: Sequence[str], kept: str, lines: str) -> str:
+    """The records of documents: each as text, `item`, and what is `asked` of it as a struct, `t`.
+
+    A document that holds none is a record itself. `broken` are lines that are no documents.
+    """
     # Parts of JSON that is known to be valid, so they are text from here on.
-    found = [f"CAST(json_extract(l, {text(_json_path(u.items))}) AS VARCHAR[])" for u in unfold if u.items]
-    paths = list(dict.fromkeys(found))
-    whole = "[l]"
-    return whole if not paths else f"coalesce(nullif({' || '.join(f'coalesce({p}, [])' for p in paths)}, []), {whole})"
+    found = [f"coalesce(CAST(json_extract(l, {text(_json_path(h))}) AS VARCHAR[]), [])" for h in _holders(unfold)]
+    items = (f"SELECT {kept}l IS NULL AS broken, unnest(CASE WHEN held THEN {_or_itself(found, 'l')} ELSE [] END) "
+             f"AS item FROM ({lines})")
+    return f"SELECT *, {transformed('item', asked)} AS t FROM ({items})"
+
+
+def _opened_at_once(unfold: Sequence[Unfold], asked: Sequence[str], kept: str, lines: str) -> str:
+    """The same with an empty `item`, where no record is a flow itself: each line is parsed once."""
+    found = [f"coalesce({_picked('d', h.split('/'))}, [])" for h in _holders(unfold)]
+    itself = "{" + ", ".join(f"{text(key)}: d.{name(key)}" for key in tree(asked)) + "}"
+    document = transformed("l", [*asked, *(f"{h}/{path}" for h in _holders(unfold) for path in asked)])
+    return (f"SELECT {kept}broken, CAST(NULL AS VARCHAR) AS item, "
+            f"unnest(CASE WHEN held THEN {_or_itself(found, itself)} ELSE [] END) AS t "
+            f"FROM (SELECT {kept}held, l IS NULL AS broken, {document} AS d FROM ({lines}))")
+
+
+def _holders(unfold: Sequence[Unfold]) -> list[str]:
+    """Where a document holds records."""
+    return list(dict.fromkeys(u.items for u in unfold if u.items))
+
+
+def _or_itself(found: Sequence[str], itself: str) -> str:
+    """The lists that were found as one, or else the record itself."""
+    return f"coalesce(nullif({' || '.join(found)}, []), [{itself}])" if found else f"[{itself}]"
 
 
 def _flows(unfold: Sequence[Unfold], kept: Sequence[str], items: str) -> str:
@@ -123,12 +146,11 @@ def _flows(unfold: Sequence[Unfold], kept: Sequence[str], items: str) -> str:
     `kept` are columns of the item, made once for all its flows.
     """
     found = ", ".join(f"coalesce({_picked('t', u.flows.split('/'))}, []) AS f{k}" for k, u in enumerate(unfold))
-    itself = "item" if any(u.columns is None for u in unfold) else "CAST(NULL AS VARCHAR)"
     listed = " || ".join(f"f{k}" for k in range(len(unfold)))
     # The number of a flow in the joined lists tells which of them it is from.
     ends = [" + ".join(f"len(f{j})" for j in range(k + 1)) for k in range(len(unfold))]
     kinds = " ".join(f"WHEN n <= {end} THEN {k}" for k, end in enumerate(ends))
-    each = (f"SELECT *, unnest(coalesce(nullif({listed}, []), [{itself}])) AS flow, "
+    each = (f"SELECT *, unnest(coalesce(nullif({listed}, []), [item])) AS flow, "
             f"unnest(range(1, greatest({ends[-1]}, 1) + 1)) AS n "
             f"FROM (SELECT {', '.join([*kept, 'item', found])} FROM ({items}))")
     splits = " ".join(f"WHEN {k} THEN {_split_flow(u.columns)}" for k, u in enumerate(unfold) if u.columns)

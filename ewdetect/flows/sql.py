@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ewdetect.flows.source import CLOCK, UNITS, FieldSpec, Source, Term
-from ewdetect.flows.times import time_us
+from ewdetect.flows.times import EARLIEST_US, LATEST_US, time_us
 from ewdetect.model import Field
 
 MAX_PORT = 65_535
@@ -212,7 +212,8 @@ def _first(spec: FieldSpec) -> str:
 def _typed(value: str, spec: FieldSpec, field: Field, types: Mapping[str, str]) -> str:
     match field.type:
         case "time":
-            return time_us(value, spec.times or ("iso8601",), types.get((spec.paths or ("",))[0], "VARCHAR"))
+            stamp = time_us(value, spec.times or ("iso8601",), types.get((spec.paths or ("",))[0], "VARCHAR"))
+            return f"CASE WHEN {stamp} BETWEEN {EARLIEST_US} AND {LATEST_US} THEN {stamp} END"
         case "port":
             number = f"TRY_CAST({value} AS INTEGER)"
             return f"CASE WHEN {number} BETWEEN 0 AND {MAX_PORT} THEN {number} END"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 # Times outside are damage, not traffic: seconds read as milliseconds land beyond the year 5000.
 EARLIEST_US, LATEST_US = 0, 4_102_444_800_000_000       # 1970 and 2100
+_IN_RANGE = f"t BETWEEN {EARLIEST_US} AND {LATEST_US}"
 SYSLOG = "syslog"
 # Times without a year are read as of this one, a leap year, until the whole log is known. No sensor's clock stands so.
 YEARLESS = 1972
@@ -18,16 +19,18 @@ def time_us(value: str, forms: Sequence[str], raw_type: str = "VARCHAR") -> str:
     `forms` are those of source.yml. A double holds seconds since 1970 to the microsecond until the year 2255.
     """
     if raw_type == "TIMESTAMPTZ":
-        return _in_range(f"epoch_us({value})")
+        return f"epoch_us({value})"
     if raw_type != "VARCHAR":
-        return _in_range(_reader(value, forms[0]))
-    # What is no time in one form may be one in the next: seconds and milliseconds are told apart so.
-    return f"coalesce({', '.join(_in_range(_reader(value, form)) for form in forms)})"
+        return _reader(value, forms[0])
+    if len(forms) == 1:
+        return _reader(value, forms[0])
+    return f"coalesce({', '.join(_tried(value, form) for form in forms)})"
 
 
-def _in_range(us: str) -> str:
-    """The lambda binds what would else be read twice."""
-    return f"list_filter([{us}], lambda t: t BETWEEN {EARLIEST_US} AND {LATEST_US})[1]"
+def _tried(value: str, form: str) -> str:
+    """A number that is no time in one unit may be one in the next: seconds and milliseconds are told apart so."""
+    us = _reader(value, form)
+    return f"list_filter([{us}], lambda t: {_IN_RANGE})[1]" if form.startswith("epoch_") else us
 
 
 def _reader(value: str, form: str) -> str:

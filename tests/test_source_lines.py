@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 import random
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -266,6 +267,41 @@ def test_fields_missing_and_an_unknown_version(tmp_path: Path) -> None:
     longer = lines[1].rstrip() + ",new,columns,of,a,later,version\n"
     report, [flow] = read("palo_alto", written(tmp_path / "a.log", shorter + longer))
     assert report.dropped == {"ragged": 1} and flow["source.bytes"] == 2400
+
+
+# Where the pairs of a line are, and what is one of them.
+PAIRS = [
+    ("cisco_ftd", r"(?<=-43000[23]: ).*", r"[^ ,]+: (?:(?!, ).)*"),
+    ("check_point", r"(?<=\|).*", r"[^|=]+=[^|]*"),
+    ("check_point", r"(?<= - \[)(?=action:).*(?=\])", r'\w+:"[^"]*"'),
+    ("check_point", r"(?<=@2620 ).*(?=\])", r'\w+="[^"]*"'),
+    ("fortinet_fortigate", r"(?<=>).*", r'\w+=(?:"[^"]*"|[^ ]*)'),
+    ("juniper_srx", r"(?<=\.26 ).*(?=\])", r'[^ =]+="[^"]*"'),
+]
+
+
+@pytest.mark.parametrize(("name", "where", "pair"), PAIRS)
+def test_keys_may_come_in_another_order(tmp_path: Path, name: str, where: str, pair: str) -> None:
+    raw = MAPPINGS / name / "sample.log"
+    damaged_lines = {place.line for place in read(name, raw)[0].places}
+    lines = [line for number, line in enumerate(raw.read_text().splitlines(), 1)
+             if number not in damaged_lines and re.search(where, line)]
+    path = tmp_path / "flows.log"
+    as_written = read(name, written(path, "\n".join(lines)))
+    assert as_written[0].kept > 0
+    for turn in (1, 2, 3, 7):
+        turned = [rotated(line, where, pair, turn) for line in lines]
+        assert read(name, written(path, "\n".join(turned))) == as_written, turn
+
+
+def rotated(line: str, where: str, pair: str, turn: int) -> str:
+    """The pairs of a line moved `turn` places to the front, what stands between them left where it is."""
+    found = re.search(where, line)
+    assert found
+    pairs = re.findall(pair, found[0])
+    first = turn % len(pairs)
+    moved = iter(pairs[first:] + pairs[:first])
+    return line[:found.start()] + re.sub(pair, lambda _: next(moved), found[0]) + line[found.end():]
 
 
 SPOILERS = (b'"', b"\\", b"\x00", b"\xff", b"{", b"[", b",", b"'", b"\t", b"=", b"9" * 40)

@@ -269,6 +269,22 @@ def test_fields_missing_and_an_unknown_version(tmp_path: Path) -> None:
     assert report.dropped == {"ragged": 1} and flow["source.bytes"] == 2400
 
 
+@pytest.mark.parametrize(("name", "line"), [
+    ("check_point", "<134>1 2026-01-15T10:00:00Z a cp: time=1768471200|product=Firewall|src=10.0.0.1|dst=10.0.0.2|"
+                    "service=22|proto=6|elapsed=%s|"),
+    ("zeek_conn", '{"_path":"conn","ts":1768471200.0,"uid":"C1","id.orig_h":"10.0.0.1","id.orig_p":50000,'
+                  '"id.resp_h":"10.0.0.2","id.resp_p":22,"proto":"tcp","conn_state":"SF","duration":%s}'),
+    ("openshift_netobserv", '{"SrcAddr":"10.0.0.1","DstAddr":"10.0.0.2","SrcPort":50000,"DstPort":22,"Proto":6,'
+                            '"Etype":2048,"TimeFlowStartMs":1768471200000,"TimeFlowEndMs":%s}'),
+])
+@pytest.mark.parametrize("number", ["1e40", "9" * 15, "-" + "9" * 15, "4102444801"])
+def test_no_connection_lasts_for_ever(tmp_path: Path, name: str, line: str, number: str) -> None:
+    """Such a number is damage; as microseconds it would not even fit, and end the reading."""
+    _, [flow] = read(name, written(tmp_path / "a.log", line % number + "\n"))
+    assert flow["event.start"] == 1768471200_000_000
+    assert flow.get("event.duration") in (None, 0)
+
+
 # Where the pairs of a line are, and what is one of them.
 PAIRS = [
     ("cisco_ftd", r"(?<=-43000[23]: ).*", r"[^ ,]+: (?:(?!, ).)*"),

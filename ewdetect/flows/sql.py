@@ -181,7 +181,7 @@ def _value(spec: FieldSpec, field: Field, source: Source, fields: Mapping[str, F
         return f"CASE {branches} ELSE {constant(spec.otherwise, field)} END"
     if spec.between:
         begin, end = (time_us(raw(p), spec.times or ("iso8601",), types.get(p, "VARCHAR")) for p in spec.between)
-        return f"greatest(({end} - {begin}) / 1e6, 0)"
+        return _length(f"greatest((CAST({end} AS DOUBLE) - {begin}) / 1e6, 0)")
     if spec.other:
         ways = (_value(replace(way, other=None), field, source, fields, types) for way in spec.ways())
         return f"coalesce({', '.join(ways)})"
@@ -223,12 +223,10 @@ def _typed(value: str, spec: FieldSpec, field: Field, types: Mapping[str, str]) 
                 number = f"({number} // 256)" if spec.byte == "high" else f"({number} % 256)"
             return f"CASE WHEN {number} >= 0 THEN {number} END"
         case "number" if spec.unit == CLOCK:
-            length = f"epoch(TRY_CAST({value} AS INTERVAL))"
-            return f"CASE WHEN {length} >= 0 THEN {length} END"
+            return _length(f"epoch(TRY_CAST({value} AS INTERVAL))")
         case "number":
             number = f"TRY_CAST({value} AS DOUBLE)"
-            scaled = number if spec.unit == "s" else f"{number} * {UNITS[spec.unit]}"
-            return f"CASE WHEN {number} >= 0 THEN {scaled} END"
+            return _length(number if spec.unit == "s" else f"({number} * {UNITS[spec.unit]})")
         case "boolean":
             return f"TRY_CAST({value} AS BOOLEAN)"
         case "ip":
@@ -237,6 +235,11 @@ def _typed(value: str, spec: FieldSpec, field: Field, types: Mapping[str, str]) 
             return _mapped(f"nullif({value}, '')", spec)
     words = _mapped(f"nullif(lower({value}), '')", spec)
     return f"TRY_CAST({words} AS {sql_type(field)})" if field.values else words
+
+
+def _length(seconds: str) -> str:
+    """Seconds, or NULL where no connection lasts so long; then microseconds would not fit a number either."""
+    return f"CASE WHEN {seconds} BETWEEN 0 AND {LATEST_US // 1_000_000} THEN {seconds} END"
 
 
 def _mapped(value: str, spec: FieldSpec) -> str:

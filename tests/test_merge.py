@@ -175,3 +175,13 @@ def test_an_engine_reads_on_after_files_it_refused(tmp_path: Path) -> None:
             engine.read(source("netflow"), [str(bad)], world, fields())
         for name, sample in (("netflow", str(good)), ("flow", str(dict(samples())["flow"])), ("netflow", str(good))):
             assert engine.read(source(name), [sample], world, fields()).kept > 0, name
+
+
+def test_a_length_that_is_not_told_is_not_nought(tmp_path: Path) -> None:
+    """The first two of these tell it in the third column or by their ends, the last does not."""
+    text = ("ts,te,td,sa,da,sp,dp,pr,flg,ipkt,ibyt\n"
+            "2026-01-15 10:00:00.000,,5.000,10.10.0.1,10.50.2.10,50000,445,TCP,...AP.SF,5,500\n"
+            "2026-01-15 10:00:00.000,2026-01-15 10:00:02.000,,10.10.0.1,10.50.2.11,50000,445,TCP,...AP.SF,5,500\n"
+            "2026-01-15 10:00:00.000,,,10.10.0.1,10.50.2.12,50000,445,TCP,...AP.SF,5,500\n")
+    _, flows = read("netflow", tmp_path / "flows.csv", text)
+    assert {f["destination.ip"][-1]: f.get("event.duration") for f in flows} == {"0": 5, "1": 2, "2": None}

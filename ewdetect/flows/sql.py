@@ -179,12 +179,14 @@ def _value(spec: FieldSpec, field: Field, source: Source, fields: Mapping[str, F
     if spec.cases:
         branches = " ".join(f"WHEN {condition(c.terms)} THEN {constant(c.result, field)}" for c in spec.cases)
         return f"CASE {branches} ELSE {constant(spec.otherwise, field)} END"
-    if spec.between:
-        begin, end = (time_us(raw(p), spec.times or ("iso8601",), types.get(p, "VARCHAR")) for p in spec.between)
-        return _length(f"greatest((CAST({end} AS DOUBLE) - {begin}) / 1e6, 0)")
     if spec.other:
         ways = (_value(replace(way, other=None), field, source, fields, types) for way in spec.ways())
         return f"coalesce({', '.join(ways)})"
+    if spec.between:
+        begin, end = (time_us(raw(p), spec.times or ("iso8601",), types.get(p, "VARCHAR")) for p in spec.between)
+        length = f"((CAST({end} AS DOUBLE) - {begin}) / 1e6)"
+        # Clocks that were set back give less than none.
+        return f"CASE WHEN {length} < 0 THEN 0 ELSE {_length(length)} END"
     first = _first(spec)
     if spec.differs:
         first = f"nullif({first}, coalesce({', '.join(map(raw, spec.differs))}))"

@@ -1,11 +1,12 @@
 """How fast each source is read, next to what DuckDB alone needs for the same bytes.
 
 `python -m bench.sources` repeats the undamaged lines of every sample, with addresses and ports changed so that
-connections stay apart, and reads them with ewdetect and with DuckDB's own reader, in turns. It exits with 1 where
-reading JSON as canonical records takes more than MOST_RATIO times as long, or where lines of text become flows at fewer
-than LEAST_LINES a second. What comes after reading, addresses and context and putting the records of a connection
-together, is shown as a ratio of its own and not judged: DuckDB alone does nothing of the kind. Nor is the ratio of text
-judged, where DuckDB alone only finds the ends of lines.
+connections stay apart, and reads them with ewdetect and with DuckDB's own reader, in turns. ewdetect reads the fields
+that the shipped rules ask for, as a backtest does. It exits with 1 where reading JSON as canonical records takes more
+than MOST_RATIO times as long, or where lines of text become flows at fewer than LEAST_LINES a second. What comes after
+reading, addresses and context and putting the records of a connection together, is shown as a ratio of its own and not
+judged: DuckDB alone does nothing of the kind. Nor is the ratio of text judged, where DuckDB alone only finds the ends
+of lines.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from typing import Any
 
 import duckdb
 
+from ewdetect.backtest import fields_read
 from ewdetect.engine import Engine
+from ewdetect.engine.flow import kept_fields
 from ewdetect.engine.read import stage
 from ewdetect.flows import Format, Source
-from ewdetect.load import content_root, load_fields, load_network, load_orientation, load_sources
+from ewdetect.load import content_root, load_fields, load_network, load_orientation, load_pack, load_sources
 from ewdetect.network import Network
 
 MOST_RATIO = 3.0
@@ -75,7 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measured(sources: list[Source], lines: int, records: int) -> Iterator[Speed]:
     """`lines` of text, or JSON `records`, of each source."""
-    network = load_network(content_root() / "fixtures" / "networks" / "office.yml", load_fields())
+    fields = load_fields()
+    network = load_network(content_root() / "fixtures" / "networks" / "office.yml", fields)
+    pack = load_pack([content_root() / "rules"], fields)
     with tempfile.TemporaryDirectory(prefix="ewdetect-bench-") as folder:
         for source in sources:
             [raw] = [p for p in (content_root() / "mappings" / source.name).glob("sample.*")
@@ -83,14 +88,14 @@ def measured(sources: list[Source], lines: int, records: int) -> Iterator[Speed]
             path = Path(folder) / f"{source.name}.log"
             count = records if _is_json(raw) else lines
             path.write_text("".join(_lines(source, raw, network, count)), encoding="utf-8")
-            yield _speed(source, path, network, count)
+            yield _speed(source, path, network, fields_read(pack, source, fields), count)
             path.unlink()
 
 
-def _speed(source: Source, path: Path, network: Network, count: int) -> Speed:
+def _speed(source: Source, path: Path, network: Network, used: frozenset[str], count: int) -> Speed:
     is_json = _is_json(path)
-    turns = [(_seconds(lambda: _alone(path, is_json)), _seconds(lambda: _records(source, path)),
-              _seconds(lambda: _read(source, path, network))) for _ in range(REPEAT)]
+    turns = [(_seconds(lambda: _alone(path, is_json)), _seconds(lambda: _records(source, path, used)),
+              _seconds(lambda: _read(source, path, network, used))) for _ in range(REPEAT)]
     plain, records, flows = (statistics.median(times) for times in zip(*turns, strict=True))
     return Speed(source.name, not is_json, count / flows, records / plain, flows / plain)
 
@@ -112,24 +117,22 @@ def _alone(path: Path, is_json: bool) -> None:
         db.execute(f"CREATE TABLE line AS SELECT * FROM {reader}")
 
 
-def _records(source: Source, path: Path) -> None:
+def _records(source: Source, path: Path, used: frozenset[str]) -> None:
     """Reading alone: canonical columns, types, units, outcomes and damage, each record for itself."""
-    record = {name: field for name, field in load_fields().items() if field.origin == "record"}
     with duckdb.connect(config=_CONFIG) as db:
-        stage(db, source, record, [(str(path), str(path))], path.parent)
+        stage(db, source, kept_fields(load_fields(), used), [(str(path), str(path))], path.parent)
 
 
-def _read(source: Source, path: Path, network: Network) -> tuple[int, ...]:
+def _read(source: Source, path: Path, network: Network, used: frozenset[str]) -> tuple[int, ...]:
     """The damaged lines of a file."""
-    fields = load_fields()
-    with Engine(fields, load_orientation()) as engine:
-        report = engine.read(source, [str(path)], network, [f for f in fields if fields[f].origin == "record"])
+    with Engine(load_fields(), load_orientation()) as engine:
+        report = engine.read(source, [str(path)], network, used)
         return tuple(place.line for place in report.places)
 
 
 def _lines(source: Source, raw: Path, network: Network, count: int) -> Iterator[str]:
     """Lines like those of a sample, without the damaged ones. Flat objects are lines of their own."""
-    damaged = set(_read(source, raw, network))
+    damaged = set(_read(source, raw, network, frozenset(load_fields())))
     text = raw.read_text(encoding="utf-8", errors="replace")
     if Format.OBJECTS in source.formats:
         lines = [" ".join(chunk.split()) + "}" for chunk in re.findall(r"\{[^{}]*", text)]

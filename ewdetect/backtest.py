@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ewdetect.coverage import Grade, cover
+from ewdetect.coverage import Coverage, Grade, cover
 from ewdetect.engine import Engine, ReadReport, Settings
 from ewdetect.flows import Orientation, Source
 from ewdetect.model import Alert, Field, Pack
 from ewdetect.network import Network
 from ewdetect.plan import fields_used
-from ewdetect.resolve import chosen_rules, resolve_rule
+from ewdetect.resolve import ResolvedRule, chosen_rules, resolve_rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +45,36 @@ def run_backtest(pack: Pack, source: Source, paths: Sequence[str], network: Netw
     Raises Rejected for a rule that is not there and for files that
     the source does not read, WorldFailed where disk or memory run out.
     """
-    resolved = [resolve_rule(rule, pack) for rule in chosen_rules(pack, only)]
-    covered = [cover(each, source, fields) for each in resolved]
-    lacking = {each.rule: "; ".join(each.reasons) for each in covered if each.grade is Grade.IMPOSSIBLE}
-    ready = [each for each in resolved if each.rule.name not in lacking]
-    used = frozenset[str]().union(*(fields_used(each) for each in ready))
+    ready, covered = _ready(pack, source, fields, only)
     with Engine(fields, orientation, settings) as engine:
         progress("reading flows")
-        report = engine.read(source, paths, network, used, until)
+        report = engine.read(source, paths, network, _used(ready), until)
         alerts = engine.all_alerts(ready, progress)
     return Backtest(report, tuple(sorted(alerts, key=_by_time)),
-                    tuple(Skipped(name, reason) for name, reason in lacking.items()),
+                    tuple(_skipped(covered, Grade.IMPOSSIBLE)),
                     tuple(each.rule.name for each in ready),
-                    tuple(Skipped(each.rule, "; ".join(each.reasons)) for each in covered
-                          if each.grade is Grade.DEGRADED))
+                    tuple(_skipped(covered, Grade.DEGRADED)))
+
+
+def fields_read(pack: Pack, source: Source, fields: Mapping[str, Field]) -> frozenset[str]:
+    """The fields that a backtest of every rule on this source asks for."""
+    return _used(_ready(pack, source, fields, ())[0])
+
+
+def _ready(pack: Pack, source: Source, fields: Mapping[str, Field],
+           only: Sequence[str]) -> tuple[list[ResolvedRule], list[Coverage]]:
+    """The chosen rules that the source can answer, and how well it answers each that was chosen."""
+    resolved = [resolve_rule(rule, pack) for rule in chosen_rules(pack, only)]
+    covered = [cover(each, source, fields) for each in resolved]
+    return [each for each, found in zip(resolved, covered, strict=True) if found.grade is not Grade.IMPOSSIBLE], covered
+
+
+def _used(rules: Iterable[ResolvedRule]) -> frozenset[str]:
+    return frozenset[str]().union(*map(fields_used, rules))
+
+
+def _skipped(covered: Iterable[Coverage], grade: Grade) -> Iterator[Skipped]:
+    return (Skipped(each.rule, "; ".join(each.reasons)) for each in covered if each.grade is grade)
 
 
 def _by_time(alert: Alert) -> tuple[int, str, str]:

@@ -181,6 +181,26 @@ def test_what_reads_lines_faster_reads_nothing_else(tmp_path: Path) -> None:
     assert [row for row in zip(lines, *found, strict=True) if row[1] != row[2]] == []
 
 
+QUOTED = re.compile(r'("(?:[^"]|"")*"|[^,]*),')
+
+
+@given(rests=st.lists(st.text(alphabet='",ab ', max_size=20), min_size=1, max_size=30))
+def test_a_quoted_value_may_hold_commas(rests: list[str]) -> None:
+    """A line is split as if it were searched for quoted values from its beginning to its end."""
+    named = ("src", "dst", "app", "proto", "sport", "dport")
+    whole = source("palo_alto")
+    assert whole.lines and whole.lines.columns
+    lines = replace(whole.lines, columns=replace(whole.lines.columns, names=named, least=0))
+    with duckdb.connect() as db:
+        raw = [f",2026/01/15 10:00:00,01,TRAFFIC,{rest}" for rest in rests]
+        db.execute("CREATE TABLE raw AS SELECT unnest($1) AS l, unnest(range($2)) AS line", [raw, len(raw)])
+        split = split_lines(whole, lines, "FROM raw", (), ("line",))
+        found = db.execute(f"SELECT {', '.join(named)} FROM ({split}) ORDER BY line").fetchall()
+    for rest, row in zip(rests, found, strict=True):
+        values = [v.strip('"').strip(" ") or None for v in QUOTED.findall(f"{rest},")]
+        assert list(row) == [*values, *[None] * len(named)][:len(named)], rest
+
+
 def spoilt(line: str, random_: random.Random) -> str:
     """The line with a few characters taken out, or put in, of those that mean something."""
     for _ in range(random_.randrange(1, 4)):

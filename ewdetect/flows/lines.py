@@ -56,7 +56,8 @@ def _matched(lines: Lines, base: str, columns: Columns | None, header: Sequence[
     found, which = f"SELECT *, {_FIRST if lines.patterns else '0'} AS which FROM ({base})", "which"
     for i, p in enumerate(lines.patterns):
         # Nearly all lines fit one of the first patterns; on them the others are not tried.
-        tried = f"contains(l, {text(p.contains)})" + (f" AND suffix(rtrim(l), {text(p.end)})" if p.end else "")
+        ends = f" AND regexp_matches(l, {text(f'{re.escape(p.end)} *$')})" if p.end else ""
+        tried = f"contains(l, {text(p.contains)}){ends}"
         call = f"CASE WHEN {which} IS NULL AND {tried} THEN {_extract(p)} END"
         found = f"SELECT * REPLACE ({which} AS which), {call} AS p{i} FROM ({found})"
         which = f"coalesce(which, CASE WHEN p{i}._ <> '' THEN {i} END)"
@@ -110,14 +111,21 @@ def is_header(columns: Columns) -> str:
 
 
 def _parts(columns: Columns) -> str:
-    """The values of a line. Quotes are rare, and looked for only where there are some."""
+    """The values of a line. What is rare and slow, such as quotes, is looked for before it is done."""
     mark = text(columns.separator)
     if columns.separator == " ":
-        return ("CASE WHEN contains(rest, '  ') THEN regexp_split_to_array(trim(rest), ' +') "
-                "ELSE string_split(trim(rest), ' ') END")
-    quoted = text(f'("(?:[^"]|"")*"|[^{columns.separator}]*){columns.separator}')
-    return (f"CASE WHEN contains(rest, '\"') THEN list_transform(regexp_extract_all(rest || {mark}, {quoted}, 1), "
-            f"lambda x: trim(x, '\"')) ELSE string_split(rest, {mark}) END")
+        return (f"CASE WHEN contains(rest, '  ') THEN regexp_split_to_array(trim(rest), ' +') "
+                f"ELSE string_split({_trimmed('rest')}, ' ') END")
+    # Before the first quote and behind the last, every separator is one.
+    escaped = re.escape(columns.separator)
+    before = f"regexp_extract(rest, {text(f'^[^{_QUOTE}]*{escaped}')})"
+    behind = f"regexp_extract(rest, {text(f'{escaped}[^{_QUOTE}]*$')})"
+    between = f"substr(rest, length({before}) + 1, length(rest) - length({before}) - length({behind}))"
+    value = text(f"({_QUOTE}(?:[^{_QUOTE}]|{_QUOTE * 2})*{_QUOTE}|[^{escaped}]*){escaped}")
+    quoted = f"list_transform(regexp_extract_all({between} || {mark}, {value}, 1), lambda x: trim(x, '{_QUOTE}'))"
+    return (f"CASE WHEN contains(rest, '{_QUOTE}') "
+            f"THEN string_split({before}, {mark})[:-2] || {quoted} || string_split({behind}, {mark})[2:] "
+            f"ELSE string_split(rest, {mark}) END")
 
 
 def _taken(path: str, lines: Lines, columns: Columns | None) -> str:
@@ -133,7 +141,8 @@ def _taken(path: str, lines: Lines, columns: Columns | None) -> str:
     if lines.pairs:
         return _pair(path, lines.pairs)
     if columns and path in columns.names:
-        return f"nullif({_trimmed(f'parts[{columns.names.index(path) + 1}]', columns.separator)}, '')"
+        value = f"parts[{columns.names.index(path) + 1}]"
+        return f"nullif({value if columns.separator == ' ' else _trimmed(value)}, '')"
     return "CAST(NULL AS VARCHAR)"
 
 
@@ -173,10 +182,9 @@ def _element(key: str) -> str:
     return name(f"={key}")
 
 
-def _trimmed(value: str, separator: str) -> str:
+def _trimmed(value: str) -> str:
     """Without blanks around it. Cutting is slow, so it is done only where there is a blank."""
-    return value if separator == " " else (
-        f"CASE WHEN prefix({value}, ' ') OR suffix({value}, ' ') THEN trim({value}) ELSE {value} END")
+    return f"CASE WHEN prefix({value}, ' ') OR suffix({value}, ' ') THEN trim({value}) ELSE {value} END"
 
 
 def _pair(key: str, pairs: Pairs) -> str:

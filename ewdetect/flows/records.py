@@ -16,7 +16,7 @@ from ewdetect.flows.sql import name, text, tree
 
 
 def _is_object(value: str) -> str:
-    return f"coalesce(json_valid({value}), false) AND starts_with(ltrim({value}), '{{')"
+    return f"coalesce(json_valid({value}), false) AND regexp_matches({value}, '^ *\\{{')"
 
 
 IS_OBJECT = _is_object("l")

@@ -30,6 +30,8 @@ def time_us(value: str, forms: Sequence[str], raw_type: str = "VARCHAR") -> str:
 def _tried(value: str, form: str) -> str:
     """A number that is no time in one unit may be one in the next: seconds and milliseconds are told apart so."""
     us = _reader(value, form)
+    if form == "iso8601":       # a cast that fails is slow, and no such time begins with a letter
+        return f"CASE WHEN ascii({value}) < ascii('A') THEN {us} END"
     return f"list_filter([{us}], lambda t: {_IN_RANGE})[1]" if form.startswith("epoch_") else us
 
 

@@ -67,8 +67,6 @@ def _matched(lines: Lines, base: str, columns: Columns | None, header: Sequence[
     # Where pairs are the whole line, the first key may stand right behind syslog's priority.
     bare = "CASE WHEN starts_with(l, '<') THEN substr(l, strpos(l, '>') + 1) ELSE l END" if lines.pairs else "l"
     rest = f"CASE which {behind} END" if rests else bare
-    if lines.pairs:
-        rest = f"{text(lines.pairs.separator)} || {rest}"
     inner = f"SELECT *, {rest} AS rest{head} FROM (SELECT * REPLACE ({which} AS which) FROM ({found}))"
     return f"{inner} WHERE NOT {_known_header(columns, header)}" if columns and columns.header else inner
 
@@ -153,11 +151,14 @@ def _elements(wanted: Sequence[str], pairs: Pairs, base: str) -> str:
     is looked for once and not in each.
     """
     if pairs.quoted:
-        base = f"SELECT *, CASE WHEN {_all_quoted(pairs)} THEN string_split(rest, '{_QUOTE}') END AS cut FROM ({base})"
+        cut = f"string_split({_led(pairs)}, '{_QUOTE}')"
+        base = f"SELECT *, CASE WHEN {_all_quoted(pairs)} THEN {cut} END AS cut FROM ({base})"
     equals = text(pairs.equals)
     length = len(pairs.equals) - 1
     keys = f"list_transform(parts, lambda x: left(x, strpos(x, {equals}) + {length}))"
     near = [f"{pairs.separator} ", f" {pairs.separator}", f"{pairs.equals} "] if pairs.separator != " " else []
+    # Two blanks in a row are looked for once.
+    near = list(dict.fromkeys("  " if mark.endswith("  ") else mark for mark in near))
     odd = [f"contains(rest, {text(mark)})" for mark in (_QUOTE, *near)] + (["suffix(rest, ' ')"] if near else [])
     split = f"string_split(rest, {text(pairs.separator)})"
     if pairs.quoted:
@@ -175,7 +176,12 @@ def _all_quoted(pairs: Pairs) -> str:
     mark, equals = re.escape(pairs.separator), re.escape(pairs.equals)
     other = f"[^{_QUOTE}{equals}]*"
     pair = f"{mark}[^{mark}{_QUOTE}{equals}]+{equals}{_QUOTE}{other}{_QUOTE}"
-    return f"regexp_full_match(rest, {text(f'(?:{pair})*{other}')})"
+    return f"regexp_full_match({_led(pairs)}, {text(f'(?:{pair})*{other}')})"
+
+
+def _led(pairs: Pairs) -> str:
+    """What pairs are read from, with a separator before the first key as there is before the others."""
+    return f"{text(pairs.separator)} || rest"
 
 
 def _element(key: str) -> str:
@@ -196,7 +202,7 @@ def _pair(key: str, pairs: Pairs) -> str:
     opened, behind = text(begin + _QUOTE), len(begin) + 2
     value = f"substr({element}, {len(begin) + 1})"
     trimmed = value if pairs.separator == " " else f"trim({value})"
-    searched = f"regexp_extract(rest, {text(f'{re.escape(pairs.separator + begin)}{_QUOTE}([^{_QUOTE}]*)')}, 1)"
+    searched = f"regexp_extract({_led(pairs)}, {text(f'{re.escape(pairs.separator + begin)}{_QUOTE}([^{_QUOTE}]*)')}, 1)"
     inside = (f"CASE WHEN suffix({element}, '{_QUOTE}') AND {element} <> {opened} "
               f"THEN substr({element}, {behind}, length({element}) - {behind}) ELSE {searched} END")
     value = f"CASE WHEN plain THEN {value} WHEN starts_with({element}, {opened}) THEN {inside} ELSE {trimmed} END"

@@ -202,7 +202,8 @@ def _pair(key: str, pairs: Pairs) -> str:
     opened, behind = text(begin + _QUOTE), len(begin) + 2
     value = f"substr({element}, {len(begin) + 1})"
     trimmed = value if pairs.separator == " " else f"trim({value})"
-    searched = f"regexp_extract({_led(pairs)}, {text(f'{re.escape(pairs.separator + begin)}{_QUOTE}([^{_QUOTE}]*)')}, 1)"
+    quoted = f"{re.escape(pairs.separator + begin)}{_QUOTE}([^{_QUOTE}]*)"
+    searched = f"regexp_extract({_led(pairs)}, {text(quoted)}, 1)"
     inside = (f"CASE WHEN suffix({element}, '{_QUOTE}') AND {element} <> {opened} "
               f"THEN substr({element}, {behind}, length({element}) - {behind}) ELSE {searched} END")
     value = f"CASE WHEN plain THEN {value} WHEN starts_with({element}, {opened}) THEN {inside} ELSE {trimmed} END"

@@ -245,6 +245,24 @@ def test_parquet_with_the_sources_own_columns(tmp_path: Path) -> None:
     assert (flow["flow.outcome"], flow["source.bytes"], flow["observer.name"]) == ("failed", 500, "eni-1")
 
 
+@pytest.mark.parametrize("laid_out", [False, True])
+def test_words_that_mean_missing_do_so_in_json_too(tmp_path: Path, laid_out: bool) -> None:
+    record = {"start_time": "2026-01-15T10:00:00Z", "response_code": 400, "response_flags": "-", "duration": "-",
+              "request_id": "-", "upstream_host": "-", "downstream_local_address": "10.0.0.2:8080",
+              "downstream_remote_address": "10.0.0.1:50000", "bytes_sent": 11}
+    text = json.dumps([record], indent=1) if laid_out else json.dumps(record)
+    report, [flow] = read("istio_access", written(tmp_path / "a.json", text + "\n"))
+    assert (flow["destination.ip"], flow["destination.port"]) == ("10.0.0.2", 8080)
+    assert not {"event.duration", "network.state"} & flow.keys() and not report.places
+
+
+def test_words_that_mean_missing_do_so_in_parquet_too(tmp_path: Path) -> None:
+    row = """'10.0.0.1' AS srcaddr, '10.0.0.2' AS dstaddr, '-' AS pkt_srcaddr, '10.9.9.9' AS pkt_dstaddr, 6 AS protocol,
+             50000 AS srcport, 445 AS dstport, 1768471200::BIGINT AS start, 1768471230::BIGINT AS "end" """
+    [flow] = read("aws_vpc_flow", parquet(tmp_path / "a.parquet", row))[1]
+    assert "source.nat.ip" not in flow and flow["destination.nat.ip"] == "10.9.9.9"
+
+
 def test_nested_parquet(tmp_path: Path) -> None:
     row = """4001 AS class_uid, 2 AS activity_id, 1768471200000::BIGINT AS start_time,
              {'ip': '10.0.0.1', 'port': 50000} AS src_endpoint, {'ip': '10.0.0.2', 'port': 445} AS dst_endpoint,

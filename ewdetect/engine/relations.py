@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 
 from ewdetect.flows import Format, Source
 from ewdetect.flows.files import Container, FlowFile, lines_within
 from ewdetect.flows.lines import HEADER, is_header, split_lines
-from ewdetect.flows.records import json_fault, plain_json, unfolded
-from ewdetect.flows.sql import column_types, name, text, tree
+from ewdetect.flows.records import json_fault, plain_json, unfolded, unset_as_null
+from ewdetect.flows.sql import column_types, name, packed, text
 from ewdetect.problems import Location, Problem, Rejected, suggest
 
 
@@ -74,7 +73,8 @@ def relation(db: duckdb.DuckDBPyConnection, source: Source, files: Sequence[Flow
     form = "newline_delimited" if files[0].container is Container.NDJSON else "array"
     reader = (f"read_json({paths}{gz}, format = '{form}', ignore_errors = {text(not how.natural)}, "
               f"columns = {{{struct}}})")
-    return Relation(f'(SELECT *, {json_fault(source)} AS "#fault" FROM {reader})', how.natural)
+    rows = f'SELECT *, {json_fault(source)} AS "#fault" FROM {reader}'
+    return Relation(f"({unset_as_null(source, rows, how.natural)})", how.natural)
 
 
 # Cutting characters off is slow, and rarely anything is to be cut.
@@ -174,12 +174,10 @@ def _split(source: Source, header: Sequence[str]) -> str:
 
 def _nested(db: duckdb.DuckDBPyConnection, source: Source, reader: str) -> Relation:
     """A Parquet file with the source's own columns, as text; those that it does not have are missing."""
-    def column(node: Mapping[str, Any] | None, path: tuple[str, ...]) -> str:
-        if node is not None:
-            return "{" + ", ".join(f"{text(key)}: {column(child, (*path, key))}" for key, child in node.items()) + "}"
+    def column(path: str) -> str:
         # Parquet writers turn the hyphens of a format's names into underscores.
-        for spelling in dict.fromkeys((path, tuple(p.replace("-", "_") for p in path))):
-            asked = "f." + ".".join(map(name, spelling))
+        for spelling in dict.fromkeys((path, path.replace("-", "_"))):
+            asked = "f." + ".".join(map(name, spelling.split("/")))
             try:
                 db.execute(f"DESCRIBE SELECT {asked} FROM {reader} f")
             except duckdb.BinderException:
@@ -187,8 +185,9 @@ def _nested(db: duckdb.DuckDBPyConnection, source: Source, reader: str) -> Relat
             return f"CAST({asked} AS VARCHAR)"
         return "CAST(NULL AS VARCHAR)"
 
-    columns = ", ".join(f"{column(node, (key,))} AS {name(key)}" for key, node in tree(source.raw_paths()).items())
-    return Relation(f"(SELECT *, {json_fault(source)} AS \"#fault\" FROM (SELECT {columns} FROM {reader} f))", {})
+    columns = ", ".join(f"{value} AS {name(key)}" for key, value in packed(source.raw_paths(), column).items())
+    rows = f"SELECT *, {json_fault(source)} AS \"#fault\" FROM (SELECT {columns} FROM {reader} f)"
+    return Relation(f"({unset_as_null(source, rows)})", {})
 
 
 def _table(db: duckdb.DuckDBPyConnection, source: Source, reader: str, files: Sequence[FlowFile],

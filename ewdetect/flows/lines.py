@@ -8,11 +8,10 @@ that is no flow record, or ''. Nothing here runs SQL.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ewdetect.flows.source import Columns, Lines, Pairs, Pattern, Source
-from ewdetect.flows.sql import name, text, tree
+from ewdetect.flows.sql import name, packed, text
 
 HEADER = "header"           # the fault of a line that names the columns otherwise than the file's header
 _QUOTE = '"'
@@ -28,12 +27,8 @@ def split_lines(source: Source, lines: Lines, base: str, header: Sequence[str], 
     if lines.pairs:
         given = (*lines.names(), *(lines.head.groups if lines.head else ()))
         split = _elements([p for p in source.raw_paths() if p not in given], lines.pairs, matched)
-    def value(node: Mapping[str, Any] | None, path: str) -> str:
-        if node is None:
-            return without_unset(_taken(path, lines, columns), source)
-        return "{" + ", ".join(f"{text(k)}: {value(child, f'{path}/{k}')}" for k, child in node.items()) + "}"
-
-    taken = [f"{value(node, key)} AS {name(key)}" for key, node in tree(source.raw_paths()).items()]
+    made = packed(source.raw_paths(), lambda path: without_unset(_taken(path, lines, columns), source))
+    taken = [f"{value} AS {name(key)}" for key, value in made.items()]
     kept = ", ".join([*also, *taken])
     addresses = [p for f in ("source.ip", "destination.ip") for way in source.fields[f].ways() for p in way.paths]
     # Without any of these a line is no record, nor shown to be one of another kind.

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ewdetect.flows.lines import without_unset
 from ewdetect.flows.source import OUTER, Columns, Source, Unfold
-from ewdetect.flows.sql import name, text, tree
+from ewdetect.flows.sql import name, packed, text, tree
 
 
 def _is_object(value: str) -> str:
@@ -38,7 +39,18 @@ def plain_json(source: Source, base: str, also: Sequence[str] = ()) -> str:
     """JSON objects as raw columns, all of them text."""
     values = f"unnest({transformed(f'CASE WHEN {IS_OBJECT} THEN l END', source.raw_paths())})"
     parsed = f"SELECT {', '.join([*also, values])} FROM ({base})"
-    return f'SELECT *, {json_fault(source)} AS "#fault" FROM ({parsed})'
+    return unset_as_null(source, f'SELECT *, {json_fault(source)} AS "#fault" FROM ({parsed})')
+
+
+def unset_as_null(source: Source, base: str, types: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Raw columns with NULL for texts that mean missing. `types` are those of raw paths that are no text."""
+    if not source.unset:
+        return base
+    def value(path: str) -> str:
+        column = "b." + ".".join(map(name, path.split("/")))
+        return without_unset(column, source) if types.get(path, "VARCHAR") == "VARCHAR" else column
+    made = ", ".join(f"{value} AS {name(key)}" for key, value in packed(source.raw_paths(), value).items())
+    return f"SELECT * REPLACE ({made}) FROM ({base}) b"
 
 
 def unfolded(source: Source, base: str, holds: str, also: Sequence[str] = ()) -> str:

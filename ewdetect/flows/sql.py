@@ -6,7 +6,7 @@ Nothing here runs SQL. Values are quoted by `text`, names by `name`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +42,15 @@ def tree(paths: Sequence[str]) -> dict[str, Any]:
             node = node.setdefault(key, {})
         node.setdefault(leaf, None)
     return root
+
+
+def packed(paths: Sequence[str], value: Callable[[str], str]) -> dict[str, str]:
+    """Top-level raw column → SQL that makes it, of the SQL that `value` gives for each raw path."""
+    def made(node: Mapping[str, Any] | None, path: str) -> str:
+        if node is None:
+            return value(path)
+        return "{" + ", ".join(f"{text(k)}: {made(child, f'{path}/{k}')}" for k, child in node.items()) + "}"
+    return {key: made(node, key) for key, node in tree(paths).items()}
 
 
 def column_types(paths: Sequence[str], types: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:

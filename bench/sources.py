@@ -100,11 +100,11 @@ def _speed(source: Source, path: Path, network: Network, used: frozenset[str], c
     is_json = _is_json(path)
     turns = [(_seconds(lambda: _alone(path, is_json)), _seconds(lambda: _records(source, path, used)),
               _seconds(lambda: _read(source, path, network, used))) for _ in range(REPEAT)]
-    plain, records, flows = (statistics.median(times) for times in zip(*turns, strict=True))
-    # No ratio: whatever else the machine does can only slow it, so the quickest turn tells most.
-    _, quickest_records, quickest_flows = (min(times) for times in zip(*turns, strict=True))
-    return Speed(source.name, not is_json, count / quickest_records, count / quickest_flows,
-                 records / plain, flows / plain)
+    alone, records, flows = zip(*turns, strict=True)
+    plain = statistics.median(alone)
+    # What is no ratio is of the quickest turn, since whatever else the machine does can only slow it.
+    return Speed(source.name, not is_json, count / min(records), count / min(flows),
+                 statistics.median(records) / plain, statistics.median(flows) / plain)
 
 
 def _is_json(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ewdetect.coverage import Coverage, Grade, cover
@@ -51,9 +51,9 @@ def run_backtest(pack: Pack, source: Source, paths: Sequence[str], network: Netw
         report = engine.read(source, paths, network, _used(ready), until)
         alerts = engine.all_alerts(ready, progress)
     return Backtest(report, tuple(sorted(alerts, key=_by_time)),
-                    tuple(_skipped(covered, Grade.IMPOSSIBLE)),
+                    _skipped(covered, Grade.IMPOSSIBLE),
                     tuple(each.rule.name for each in ready),
-                    tuple(_skipped(covered, Grade.DEGRADED)))
+                    _skipped(covered, Grade.DEGRADED))
 
 
 def fields_read(pack: Pack, source: Source, fields: Mapping[str, Field]) -> frozenset[str]:
@@ -73,8 +73,8 @@ def _used(rules: Iterable[ResolvedRule]) -> frozenset[str]:
     return frozenset[str]().union(*map(fields_used, rules))
 
 
-def _skipped(covered: Iterable[Coverage], grade: Grade) -> Iterator[Skipped]:
-    return (Skipped(each.rule, "; ".join(each.reasons)) for each in covered if each.grade is grade)
+def _skipped(covered: Iterable[Coverage], grade: Grade) -> tuple[Skipped, ...]:
+    return tuple(Skipped(each.rule, "; ".join(each.reasons)) for each in covered if each.grade is grade)
 
 
 def _by_time(alert: Alert) -> tuple[int, str, str]:

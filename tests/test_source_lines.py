@@ -263,6 +263,17 @@ def test_words_that_mean_missing_do_so_in_parquet_too(tmp_path: Path) -> None:
     assert "source.nat.ip" not in flow and flow["destination.nat.ip"] == "10.9.9.9"
 
 
+def test_words_that_mean_missing_do_so_in_records_of_many_flows_too(tmp_path: Path) -> None:
+    telemetry = replace(source("openshift_netobserv"), unset=("-",))
+    flow = {"SrcAddr": "10.0.0.1", "DstAddr": "10.0.0.2", "SrcK8S_Namespace": "-", "DstK8S_Namespace": "shop",
+            "Etype": 2048, "Proto": 6, "SrcPort": 50000, "DstPort": 8080, "TimeFlowStartMs": 1768471200000}
+    path = written(tmp_path / "a.jsonl", json.dumps(flow) + "\n")
+    with Engine(fields(), orientation()) as engine:
+        engine.read(telemetry, [str(path)], network(EMPTY), fields())
+        [found] = engine.flows()
+    assert found["destination.namespace"] == "shop" and "source.namespace" not in found
+
+
 def test_nested_parquet(tmp_path: Path) -> None:
     row = """4001 AS class_uid, 2 AS activity_id, 1768471200000::BIGINT AS start_time,
              {'ip': '10.0.0.1', 'port': 50000} AS src_endpoint, {'ip': '10.0.0.2', 'port': 445} AS dst_endpoint,

@@ -14,7 +14,7 @@ from ewdetect.flows import Format, Source
 from ewdetect.flows.files import Container, FlowFile, lines_within
 from ewdetect.flows.lines import HEADER, is_header, split_lines
 from ewdetect.flows.records import json_fault, plain_json, unfolded, unset_as_null
-from ewdetect.flows.sql import column_types, name, packed, text
+from ewdetect.flows.sql import column_types, name, packed, raw, text
 from ewdetect.problems import Location, Problem, Rejected, suggest
 
 
@@ -177,16 +177,15 @@ def _nested(db: duckdb.DuckDBPyConnection, source: Source, reader: str) -> Relat
     def column(path: str) -> str:
         # Parquet writers turn the hyphens of a format's names into underscores.
         for spelling in dict.fromkeys((path, path.replace("-", "_"))):
-            asked = "f." + ".".join(map(name, spelling.split("/")))
             try:
-                db.execute(f"DESCRIBE SELECT {asked} FROM {reader} f")
+                db.execute(f"DESCRIBE SELECT {raw(spelling)} FROM {reader} r")
             except duckdb.BinderException:
                 continue
-            return f"CAST({asked} AS VARCHAR)"
+            return f"CAST({raw(spelling)} AS VARCHAR)"
         return "CAST(NULL AS VARCHAR)"
 
-    columns = ", ".join(f"{value} AS {name(key)}" for key, value in packed(source.raw_paths(), column).items())
-    rows = f"SELECT *, {json_fault(source)} AS \"#fault\" FROM (SELECT {columns} FROM {reader} f)"
+    columns = ", ".join(packed(source.raw_paths(), column))
+    rows = f"SELECT *, {json_fault(source)} AS \"#fault\" FROM (SELECT {columns} FROM {reader} r)"
     return Relation(f"({unset_as_null(source, rows)})", {})
 
 

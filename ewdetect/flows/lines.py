@@ -27,8 +27,7 @@ def split_lines(source: Source, lines: Lines, base: str, header: Sequence[str], 
     if lines.pairs:
         given = (*lines.names(), *(lines.head.groups if lines.head else ()))
         split = _elements([p for p in source.raw_paths() if p not in given], lines.pairs, matched)
-    made = packed(source.raw_paths(), lambda path: without_unset(_taken(path, lines, columns), source))
-    taken = [f"{value} AS {name(key)}" for key, value in made.items()]
+    taken = packed(source.raw_paths(), lambda path: without_unset(_taken(path, lines, columns), source))
     kept = ", ".join([*also, *taken])
     addresses = [p for f in ("source.ip", "destination.ip") for way in source.fields[f].ways() for p in way.paths]
     # Without any of these a line is no record, nor shown to be one of another kind.
@@ -152,8 +151,6 @@ def _elements(wanted: Sequence[str], pairs: Pairs, base: str) -> str:
     length = len(pairs.equals) - 1
     keys = f"list_transform(parts, lambda x: left(x, strpos(x, {equals}) + {length}))"
     near = [f"{pairs.separator} ", f" {pairs.separator}", f"{pairs.equals} "] if pairs.separator != " " else []
-    # Two blanks in a row are looked for once.
-    near = list(dict.fromkeys("  " if mark.endswith("  ") else mark for mark in near))
     odd = [f"contains(rest, {text(mark)})" for mark in (_QUOTE, *near)] + (["suffix(rest, ' ')"] if near else [])
     split = f"string_split(rest, {text(pairs.separator)})"
     if pairs.quoted:

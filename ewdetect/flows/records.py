@@ -13,7 +13,7 @@ from typing import Any
 
 from ewdetect.flows.lines import without_unset
 from ewdetect.flows.source import OUTER, Columns, Source, Unfold
-from ewdetect.flows.sql import name, packed, text, tree
+from ewdetect.flows.sql import name, packed, raw, text, tree
 
 
 def _is_object(value: str) -> str:
@@ -43,14 +43,13 @@ def plain_json(source: Source, base: str, also: Sequence[str] = ()) -> str:
 
 
 def unset_as_null(source: Source, base: str, types: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Raw columns with NULL for texts that mean missing. `types` are those of raw paths that are no text."""
+    """Raw columns with NULL for texts that mean missing. A raw path that `types` does not name is text."""
     if not source.unset:
         return base
     def value(path: str) -> str:
-        column = "b." + ".".join(map(name, path.split("/")))
-        return without_unset(column, source) if types.get(path, "VARCHAR") == "VARCHAR" else column
-    made = ", ".join(f"{value} AS {name(key)}" for key, value in packed(source.raw_paths(), value).items())
-    return f"SELECT * REPLACE ({made}) FROM ({base}) b"
+        is_text = types.get(path, "VARCHAR") == "VARCHAR"
+        return without_unset(raw(path), source) if is_text else raw(path)
+    return f"SELECT * REPLACE ({', '.join(packed(source.raw_paths(), value))}) FROM ({base}) r"
 
 
 def unfolded(source: Source, base: str, holds: str, also: Sequence[str] = ()) -> str:
@@ -70,14 +69,14 @@ def unfolded(source: Source, base: str, holds: str, also: Sequence[str] = ()) ->
     flows = _flows(source.unfold, [*also, *around, "broken"], opened)
     whole = f"CASE WHEN {_is_object('flow')} THEN flow END"
     values = [f"unnest({transformed(whole, inner)})"] if is_json else [
-        f"{without_unset(_value(p, source.unfold), source)} AS {name(p)}" for p in inner]
+        f"{_value(p, source.unfold)} AS {name(p)}" for p in inner]
     fault = "CASE WHEN broken THEN 'unreadable' WHEN flow IS NULL THEN 'passed' "
     fault += f"WHEN NOT ({_is_object('flow')}) THEN 'unreadable' " if is_json else ""
     fault += " ".join(
         f"WHEN kind = {k} AND len(parts) < {u.columns.least} THEN 'ragged'"
         for k, u in enumerate(source.unfold) if u.columns) + " ELSE '' END"
     columns = [*also, *values, *(name("..") for _ in around)]
-    return f"SELECT {', '.join(columns)}, {fault} AS \"#fault\" FROM ({flows})"
+    return unset_as_null(source, f"SELECT {', '.join(columns)}, {fault} AS \"#fault\" FROM ({flows})")
 
 
 def _json_path(path: str) -> str:

@@ -44,13 +44,13 @@ def tree(paths: Sequence[str]) -> dict[str, Any]:
     return root
 
 
-def packed(paths: Sequence[str], value: Callable[[str], str]) -> dict[str, str]:
-    """Top-level raw column → SQL that makes it, of the SQL that `value` gives for each raw path."""
+def packed(paths: Sequence[str], value: Callable[[str], str]) -> list[str]:
+    """The top-level raw columns, each with its name, of the SQL that `value` gives for each raw path."""
     def made(node: Mapping[str, Any] | None, path: str) -> str:
         if node is None:
             return value(path)
         return "{" + ", ".join(f"{text(k)}: {made(child, f'{path}/{k}')}" for k, child in node.items()) + "}"
-    return {key: made(node, key) for key, node in tree(paths).items()}
+    return [f"{made(node, key)} AS {name(key)}" for key, node in tree(paths).items()]
 
 
 def column_types(paths: Sequence[str], types: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
